@@ -1,0 +1,21 @@
+//! A place to keep vectors and words: a collection on disk.
+//!
+//! Knows chunks and vectors, never models. `manifest` (SQLite) is the source of truth; `store` keeps vectors, `lexical`
+//! keeps words, and whatever the manifest does not know is deleted from both.
+
+use crate::text::chunk::Chunk;
+use crate::text::document::Format;
+
+/// Names a chunk inside one collection; never used twice.
+pub type ChunkId = u64;
+
+/// A chunk as the index gives it back: with the document it belongs to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Passage {
+    pub id: ChunkId,
+    /// As ingested, relative to the working folder.
+    pub path: String,
+    pub title: Option<String>,
+    pub format: Format,
+    pub chunk: Chunk,
+}

@@ -1,0 +1,149 @@
+//! What a loader returns and a chunker cuts: the readable text of one file, its outline, and the way back to the
+//! bytes of the file.
+//!
+//! A citation has to open at the right place in the file a person has, so every range here can be led back to the
+//! *source* (the file's own bytes). For Markdown, plain text and code the text *is* the source; for HTML and JSON Lines
+//! the text is shorter (no tags, no escapes) and [`Origin`] remembers which piece came from where.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+/// How a file is read; decided by its name, see [`crate::text::load`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    Markdown,
+    Text,
+    Html,
+    JsonLines,
+    Code,
+}
+
+/// One file, ready to be cut into chunks.
+#[derive(Debug, Clone)]
+pub struct Document {
+    /// As ingested, relative to the working folder, with `/` between parts.
+    pub path: String,
+    pub format: Format,
+    /// From front matter, `<title>` or the first heading; `None` when the file has no name for itself.
+    pub title: Option<String>,
+    /// The file as it is on disk (UTF-8).
+    pub source: String,
+    /// What is embedded, searched and shown to the model.
+    pub text: String,
+    /// Leads from ranges of `text` back to ranges of `source`.
+    pub origin: Origin,
+    /// The outline, in order; blocks do not overlap. Whitespace between them belongs to nobody.
+    pub blocks: Vec<Block>,
+    /// Front-matter fields, as strings.
+    pub fields: BTreeMap<String, String>,
+}
+
+/// A stretch of text that should stay together if it fits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    pub kind: BlockKind,
+    /// Bytes of [`Document::text`].
+    pub range: Range<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlockKind {
+    /// Starts a section; the level is 1 for the outermost.
+    Heading(u8),
+    Paragraph,
+    ListItem,
+    /// Kept whole unless it is longer than a chunk, then cut at line ends.
+    Code,
+    /// Starts a section of its own without being a heading: one record of a JSON Lines file, titled or not.
+    Record,
+}
+
+/// A stretch of text and where it came from.
+///
+/// When both lengths are equal the bytes are equal too, so any range inside can be led back exactly. When they differ
+/// (an entity, an escape) the piece is led back as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Piece {
+    pub text: usize,
+    pub text_len: usize,
+    pub source: usize,
+    pub source_len: usize,
+}
+
+/// Leads from text back to source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Origin {
+    /// The text is the source.
+    Same,
+    /// Pieces in text order; text between pieces was inserted by the loader (a line break for `<p>`).
+    Pieces(Vec<Piece>),
+}
+
+impl Origin {
+    /// The smallest source range that holds everything `text` came from; empty at 0 when nothing there has a source.
+    pub fn source_range(&self, text: Range<usize>) -> Range<usize> {
+        let pieces = match self {
+            Self::Same => return text,
+            Self::Pieces(pieces) => pieces,
+        };
+        let first = pieces.partition_point(|piece| piece.text + piece.text_len <= text.start);
+        let touched = pieces[first..].iter().take_while(|piece| piece.text < text.end);
+        let mut range: Option<Range<usize>> = None;
+        for piece in touched {
+            let (mut start, mut end) = (piece.source, piece.source + piece.source_len);
+            if piece.text_len == piece.source_len {
+                start += text.start.saturating_sub(piece.text);
+                end -= (piece.text + piece.text_len).saturating_sub(text.end);
+            }
+            range = Some(match range {
+                None => start..end,
+                Some(so_far) => so_far.start.min(start)..so_far.end.max(end),
+            });
+        }
+        range.unwrap_or(0..0)
+    }
+}
+
+/// Line numbers (from 1) of the first and last byte of `range` in `source`.
+pub fn line_span(line_starts: &[usize], range: &Range<usize>) -> (u32, u32) {
+    let line = |byte: usize| line_starts.partition_point(|&start| start <= byte).max(1) as u32;
+    (line(range.start), line(range.end.saturating_sub(1).max(range.start)))
+}
+
+/// The byte at which each line of `source` starts.
+pub fn line_starts(source: &str) -> Vec<usize> {
+    std::iter::once(0).chain(source.match_indices('\n').map(|(at, _)| at + 1)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_lead_back_through_pieces() {
+        // source: `<b>a&amp;b</b> c`   text: `a&b c`
+        let origin = Origin::Pieces(vec![
+            Piece { text: 0, text_len: 1, source: 3, source_len: 1 },
+            Piece { text: 1, text_len: 1, source: 4, source_len: 5 },
+            Piece { text: 2, text_len: 1, source: 9, source_len: 1 },
+            Piece { text: 3, text_len: 2, source: 14, source_len: 2 },
+        ]);
+        assert_eq!(origin.source_range(0..1), 3..4);
+        assert_eq!(origin.source_range(1..3), 4..10);
+        assert_eq!(origin.source_range(4..5), 15..16);
+        assert_eq!(origin.source_range(0..5), 3..16);
+    }
+
+    #[test]
+    fn lines_count_from_one_and_a_line_end_belongs_to_its_line() {
+        let source = "ab\ncd\n";
+        let starts = line_starts(source);
+        assert_eq!(line_span(&starts, &(0..2)), (1, 1));
+        assert_eq!(line_span(&starts, &(0..3)), (1, 1));
+        assert_eq!(line_span(&starts, &(1..4)), (1, 2));
+        assert_eq!(line_span(&starts, &(3..3)), (2, 2));
+    }
+}

@@ -1,0 +1,203 @@
+//! Text <-> token ids, and a model's own chat layout.
+//!
+//! Wraps `tokenizers` with what our callers need: padding and truncation switched off (we pack, and we refuse to cut
+//! silently), special ids, and the model's chat template.
+
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+
+use candle_core::quantized::gguf_file;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, IoContext, Result};
+use crate::text::gguf_tokenizer;
+
+/// One turn of a chat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// `system`, `user` or `assistant`.
+    pub role: String,
+    pub content: String,
+}
+
+impl Message {
+    pub fn new(role: &str, content: impl Into<String>) -> Self {
+        Self { role: role.to_owned(), content: content.into() }
+    }
+}
+
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    bos: Option<u32>,
+    eos: Vec<u32>,
+    chat_template: Option<String>,
+}
+
+impl Tokenizer {
+    /// Reads `tokenizer.json` and, where present, the chat template and special tokens beside it.
+    ///
+    /// # Errors
+    /// `NotFound` without a `tokenizer.json`, `Corrupt` when a file is not what its name says.
+    pub fn from_dir(dir: &Path) -> Result<Self> {
+        let file = dir.join("tokenizer.json");
+        if !file.exists() {
+            return Err(Error::not_found(format!("`{}` has no tokenizer.json", dir.display())).hint(
+                "save the tokenizer beside the weights; `save_pretrained` of a fast tokenizer writes it",
+            ));
+        }
+        let bytes = fs::read(&file).at("read", &file)?;
+        let inner = tokenizers::Tokenizer::from_bytes(&bytes)
+            .map_err(|e| Error::corrupt(format!("`{}` is not a tokenizer: {e}", file.display())))?;
+        let config = json_object(&dir.join("tokenizer_config.json"))?;
+        let generation = json_object(&dir.join("generation_config.json"))?;
+        let model = json_object(&dir.join("config.json"))?;
+
+        let token = |name: &str| {
+            let value = config.get(name)?;
+            let text = value.as_str().or_else(|| value.get("content")?.as_str())?;
+            inner.token_to_id(text)
+        };
+        let ids = |value: Option<&serde_json::Value>| -> Vec<u32> {
+            match value {
+                Some(serde_json::Value::Array(many)) => {
+                    many.iter().filter_map(|id| id.as_u64()).map(|id| id as u32).collect()
+                }
+                Some(one) => one.as_u64().map(|id| id as u32).into_iter().collect(),
+                None => Vec::new(),
+            }
+        };
+        let mut eos = ids(generation.get("eos_token_id"));
+        eos.extend(token("eos_token"));
+        if eos.is_empty() {
+            eos = ids(model.get("eos_token_id"));
+        }
+        let bos = token("bos_token").or_else(|| ids(model.get("bos_token_id")).first().copied());
+        let jinja = dir.join("chat_template.jinja");
+        let chat_template = if jinja.exists() {
+            Some(fs::read_to_string(&jinja).at("read", &jinja)?)
+        } else {
+            config.get("chat_template").and_then(|t| t.as_str()).map(str::to_owned)
+        };
+        Self::new(inner, bos, eos, chat_template)
+    }
+
+    /// Builds the tokenizer a GGUF file carries in its metadata.
+    ///
+    /// # Errors
+    /// `Invalid` for a kind of tokenizer we cannot reproduce, rather than ids that are almost right.
+    pub fn from_gguf(content: &gguf_file::Content) -> Result<Self> {
+        let inner = gguf_tokenizer::build(content)?;
+        let id = |key: &str| {
+            let value = content.metadata.get(key)?;
+            value.to_u32().ok()
+        };
+        let template =
+            content.metadata.get("tokenizer.chat_template").and_then(|t| t.to_string().ok()).cloned();
+        let eos =
+            ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"].iter().filter_map(|key| id(key));
+        Self::new(inner, id("tokenizer.ggml.bos_token_id"), eos.collect(), template)
+    }
+
+    fn new(
+        mut inner: tokenizers::Tokenizer,
+        bos: Option<u32>,
+        mut eos: Vec<u32>,
+        chat_template: Option<String>,
+    ) -> Result<Self> {
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(|e| Error::corrupt(format!("tokenizer: {e}")))?;
+        eos.sort_unstable();
+        eos.dedup();
+        Ok(Self { inner, bos, eos, chat_template })
+    }
+
+    /// The ids of `text`; `special` adds what the model expects around a text (`[CLS]`, `[SEP]`, a first token).
+    pub fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>> {
+        let encoding = self.inner.encode_fast(text, special).map_err(failed)?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The ids of many texts, in order; uses all threads.
+    pub fn encode_batch(&self, texts: &[&str], special: bool) -> Result<Vec<Vec<u32>>> {
+        let encodings = self.inner.encode_batch_fast(texts.to_vec(), special).map_err(failed)?;
+        Ok(encodings.into_iter().map(|encoding| encoding.get_ids().to_vec()).collect())
+    }
+
+    /// Number of tokens of `text`, without special tokens.
+    pub fn count(&self, text: &str) -> Result<usize> {
+        Ok(self.inner.encode_fast(text, false).map_err(failed)?.len())
+    }
+
+    /// The bytes of `text` each token stands for, in order, without special tokens.
+    pub fn offsets(&self, text: &str) -> Result<Vec<Range<usize>>> {
+        let encoding = self.inner.encode(text, false).map_err(failed)?;
+        Ok(encoding.get_offsets().iter().map(|&(start, end)| start..end).collect())
+    }
+
+    /// The text of `ids`, special tokens left out.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        self.inner.decode(ids, true).map_err(failed)
+    }
+
+    pub fn token_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    pub fn vocab_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    pub fn bos(&self) -> Option<u32> {
+        self.bos
+    }
+
+    /// Ids that end a turn or a text.
+    pub fn eos(&self) -> &[u32] {
+        &self.eos
+    }
+
+    pub fn has_chat_template(&self) -> bool {
+        self.chat_template.is_some()
+    }
+
+    /// Lays out a conversation as this model was trained to read it, ready for the assistant's next words.
+    ///
+    /// # Errors
+    /// `Invalid` without a chat template, or when the template itself refuses the conversation.
+    pub fn render_chat(&self, messages: &[Message]) -> Result<String> {
+        let template = self.chat_template.as_deref().ok_or_else(|| {
+            Error::invalid("this model has no chat template").hint("use a template that writes plain text")
+        })?;
+        let token = |id: Option<u32>| id.and_then(|id| self.inner.id_to_token(id)).unwrap_or_default();
+        let mut env = minijinja::Environment::new();
+        env.set_trim_blocks(true);
+        env.set_lstrip_blocks(true);
+        env.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        env.add_function("raise_exception", |message: String| -> Result<String, minijinja::Error> {
+            Err(minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, message))
+        });
+        env.render_str(
+            template,
+            minijinja::context! {
+                messages => messages, add_generation_prompt => true,
+                bos_token => token(self.bos), eos_token => token(self.eos.first().copied()),
+            },
+        )
+        .map_err(|e| Error::invalid(format!("the model's chat template failed: {e:#}")))
+    }
+}
+
+fn failed(error: tokenizers::Error) -> Error {
+    Error::invalid(format!("tokenizer: {error}"))
+}
+
+/// A JSON file's object; empty when the file is absent.
+fn json_object(file: &Path) -> Result<serde_json::Map<String, serde_json::Value>> {
+    if !file.exists() {
+        return Ok(serde_json::Map::new());
+    }
+    let bytes = fs::read(file).at("read", file)?;
+    serde_json::from_slice(&bytes)
+        .map_err(|e| Error::corrupt(format!("`{}` is not a JSON object: {e}", file.display())))
+}

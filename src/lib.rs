@@ -1,6 +1,7 @@
 //! Ask your own documents, find the prompt that works, and tune the model when its weights are at hand.
 
 pub mod error;
+pub mod hub;
 pub mod index;
 pub mod retrieve;
 pub mod text;

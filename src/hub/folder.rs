@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
@@ -111,8 +112,11 @@ impl Folder {
         let verified =
             Verified { sha256: pinned.sha256.to_owned(), size: meta.len(), modified: modified(&meta) };
         stamp.insert(pinned.path.to_owned(), verified);
-        // Named after the process: two that verify at once must not write into each other's file.
-        let aside = self.path.join(format!("{STAMP}.{}", std::process::id()));
+        // A name nobody else uses: two that verify at once must not write into each other's file. No fsync: a stamp
+        // lost with the power costs one hashing.
+        static WRITTEN: AtomicU64 = AtomicU64::new(0);
+        let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+        let aside = self.path.join(format!("{STAMP}.{}.{number}", std::process::id()));
         let target = self.path.join(STAMP);
         fs::write(&aside, serde_json::to_vec_pretty(&stamp).unwrap_or_default()).at("write", &aside)?;
         fs::rename(&aside, &target).at("write", &target)

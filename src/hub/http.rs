@@ -147,14 +147,13 @@ impl Http {
             }
             other => other,
         };
-        let response = response.map_err(|error| refused(url, &error))?;
+        let response = response.map_err(|error| refused(pinned.path, &error))?;
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let whole = match (response.status().as_u16(), header("Content-Range").and_then(content_range)) {
             (206, Some((start, whole))) if start == aside.len() => whole,
             (206, _) => {
-                return Err(lasting(Error::corrupt(format!(
-                    "{url}: answered with another range than asked"
-                ))));
+                let report = format!("`{}`: answered with another range than asked", pinned.path);
+                return Err(lasting(Error::corrupt(report)));
             }
             // It does not know ranges, and sends everything.
             _ => {
@@ -165,7 +164,7 @@ impl Http {
         // Said before 90 MB are moved for nothing.
         if whole.is_some_and(|whole| whole != pinned.size) {
             let found = whole.unwrap_or_default();
-            let report = format!("{url}: has {found} bytes, not the pinned {}", pinned.size);
+            let report = format!("`{}` has {found} bytes there, not {}", pinned.path, pinned.size);
             return Err(lasting(Error::corrupt(report)));
         }
 
@@ -174,12 +173,17 @@ impl Http {
         while aside.len() <= pinned.size {
             match body.read(&mut buffer) {
                 Ok(0) if aside.len() < pinned.size => {
-                    return Err(broke_off(url, aside.len(), pinned.size, "the connection was closed"));
+                    return Err(broke_off(
+                        pinned.path,
+                        aside.len(),
+                        pinned.size,
+                        "the connection was closed",
+                    ));
                 }
                 Ok(0) => break,
                 Ok(n) => aside.write(&buffer[..n]).map_err(lasting)?,
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => return Err(broke_off(url, aside.len(), pinned.size, &e.to_string())),
+                Err(e) => return Err(broke_off(pinned.path, aside.len(), pinned.size, &e.to_string())),
             }
             moved(aside.len());
         }
@@ -197,19 +201,19 @@ fn lasting(error: Error) -> Failure {
     Failure { error, outlook: Outlook::Lasting }
 }
 
-fn broke_off(url: &str, at: u64, of: u64, why: &str) -> Failure {
-    let error = Error::transient(format!("{url}: broke off after {at} of {of} bytes: {why}"));
+fn broke_off(path: &str, at: u64, of: u64, why: &str) -> Failure {
+    let error = Error::transient(format!("`{path}`: broke off after {at} of {of} bytes: {why}"));
     Failure { error, outlook: Outlook::Passing }
 }
 
 /// A request that brought no body.
-fn refused(url: &str, error: &ureq::Error) -> Failure {
+fn refused(path: &str, error: &ureq::Error) -> Failure {
     let outlook = outlook(error);
     let report = match error {
-        ureq::Error::StatusCode(status) => format!("{url}: HTTP status {status}"),
-        ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => format!("{url}: no answer in time"),
+        ureq::Error::StatusCode(status) => format!("`{path}`: HTTP status {status}"),
+        ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => format!("`{path}`: no answer in time"),
         // ureq's own words begin with what we say anyway (`io: `, `tls: `).
-        other => format!("{url}: {}", other.to_string().trim_start_matches("io: ")),
+        other => format!("`{path}`: {}", other.to_string().trim_start_matches("io: ")),
     };
     let error = match error {
         ureq::Error::StatusCode(404 | 410) => Error::not_found(report),

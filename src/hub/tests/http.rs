@@ -114,7 +114,7 @@ fn a_file_of_another_length_is_refused_before_it_is_moved() {
     let server = Server::start(move |_, _| Reply::whole(&[0; 17]));
     let (outcome, _, moved) = fetch(&server, &weights(), None);
     let error = outcome.unwrap_err();
-    assert!(error.to_string().contains("has 17 bytes, not the pinned 400000"), "{error}");
+    assert!(error.to_string().contains("has 17 bytes there, not 400000"), "{error}");
     assert_eq!(moved, [0]);
 }
 

@@ -78,7 +78,10 @@ fn when_every_source_fails_the_error_names_each_and_the_hint_names_all_three_way
     assert!(matches!(error, Error::Transient(_)), "{error:?}");
     assert_eq!(said, ["try hub", "not hub", "try wheel", "not wheel"]);
     let text = error.to_string();
-    assert!(text.contains(&format!("\n  hub {endpoint}: ")), "{text}");
+    assert!(
+        text.contains(&format!("\n  hub {endpoint}/someone/Tiny-Encoder: `model.safetensors`: ")),
+        "{text}"
+    );
     assert!(text.contains("\n  wheel tiny-model==1.0: "), "{text}");
     assert!(text.contains("No matching distribution found"), "{text}");
     let hint = error.advice().unwrap();

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use ureq::Agent;
 use ureq::tls::{RootCerts, TlsConfig};
-use ureq::{Agent, Timeout};
 
 use super::aside::Aside;
 use super::catalogue::{HubRepo, Pinned};
@@ -211,7 +211,7 @@ fn refused(path: &str, error: &ureq::Error) -> Failure {
     let outlook = outlook(error);
     let report = match error {
         ureq::Error::StatusCode(status) => format!("`{path}`: HTTP status {status}"),
-        ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => format!("`{path}`: no answer in time"),
+        ureq::Error::Timeout(_) => format!("`{path}`: no answer in time"),
         // ureq's own words begin with what we say anyway (`io: `, `tls: `).
         other => format!("`{path}`: {}", other.to_string().trim_start_matches("io: ")),
     };
@@ -227,9 +227,10 @@ fn outlook(error: &ureq::Error) -> Outlook {
     use ureq::Error as E;
     match error {
         E::StatusCode(408 | 425 | 429 | 500..=599) | E::Protocol(_) => Outlook::Passing,
-        E::Timeout(Timeout::Resolve | Timeout::Connect) => Outlook::Unreachable,
-        E::Timeout(_) => Outlook::Passing,
-        E::HostNotFound | E::ConnectionFailed | E::ConnectProxyFailed(_) => Outlook::Unreachable,
+        // Also one that accepts and then keeps silent: what broke off inside a body is not judged here.
+        E::Timeout(_) | E::HostNotFound | E::ConnectionFailed | E::ConnectProxyFailed(_) => {
+            Outlook::Unreachable
+        }
         E::Io(error) => match error.kind() {
             ErrorKind::ConnectionReset
             | ErrorKind::ConnectionAborted

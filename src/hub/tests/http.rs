@@ -155,3 +155,39 @@ fn a_hub_where_nobody_listens_is_given_up_at_once() {
     assert!(matches!(error, Error::Transient(_)), "{error:?}");
     assert!(started.elapsed() < Duration::from_secs(5));
 }
+
+#[test]
+fn a_hub_that_accepts_and_keeps_silent_is_waited_for_once() {
+    let dir = tempfile::tempdir().unwrap();
+    // The kernel accepts for a listener that never does.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let quick = Patience { read: Duration::from_millis(300), pause: Duration::from_secs(60), ..patience() };
+    let started = Instant::now();
+    let target = dir.path().join("weights");
+    let error = Http::new(&url, quick, false)
+        .fetch(REPO, &pinned("weights", b"x"), &target, &mut |_| ())
+        .unwrap_err();
+    assert_eq!(error.to_string(), "`weights`: no answer in time");
+    assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_connection_that_goes_silent_is_taken_up_again() {
+    let bytes = weights();
+    let served = bytes.clone();
+    let server = Server::start(move |seen, before| {
+        if before == 0 {
+            return Reply::ranged(&served, seen).cut(1000).stall(Duration::from_millis(600));
+        }
+        Reply::ranged(&served, seen)
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("weights");
+    let quick = Patience { read: Duration::from_millis(300), ..patience() };
+    // The server answers one at a time: the retry waits for the stall to end, hence a hub once proven is not given up.
+    Http::new(&server.url, quick, false)
+        .fetch(REPO, &pinned("weights", &bytes), &target, &mut |_| ())
+        .unwrap();
+    assert_eq!(starts(&server)[..2], [None, Some(1000)]);
+}

@@ -36,11 +36,13 @@ struct Reply {
     body: Vec<u8>,
     /// Closes the connection after so many bytes of the body, whatever length was announced.
     cut: Option<usize>,
+    /// Keeps the connection open so long after the last byte.
+    stall: Duration,
 }
 
 impl Reply {
     fn status(status: &'static str) -> Self {
-        Self { status, headers: Vec::new(), body: Vec::new(), cut: None }
+        Self { status, headers: Vec::new(), body: Vec::new(), cut: None, stall: Duration::ZERO }
     }
 
     fn whole(body: &[u8]) -> Self {
@@ -57,6 +59,10 @@ impl Reply {
 
     fn cut(self, after: usize) -> Self {
         Self { cut: Some(after), ..self }
+    }
+
+    fn stall(self, stall: Duration) -> Self {
+        Self { stall, ..self }
     }
 }
 
@@ -108,7 +114,9 @@ fn send(mut stream: TcpStream, reply: &Reply) -> std::io::Result<()> {
     }
     stream.write_all(b"\r\n")?;
     stream.write_all(&reply.body[..reply.cut.unwrap_or(reply.body.len())])?;
-    stream.flush()
+    stream.flush()?;
+    thread::sleep(reply.stall);
+    Ok(())
 }
 
 /// An address at which nobody listens.

@@ -2,6 +2,7 @@
 
 pub mod error;
 pub mod eval;
+pub mod hub;
 pub mod index;
 pub mod models;
 pub mod nn;

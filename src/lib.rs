@@ -1,7 +1,9 @@
 //! Ask your own documents, find the prompt that works, and tune the model when its weights are at hand.
 
+pub mod embed;
 pub mod error;
 pub mod eval;
+pub mod generate;
 pub mod hub;
 pub mod index;
 pub mod models;

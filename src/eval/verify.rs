@@ -203,7 +203,8 @@ impl Comparison {
     /// The length of the whole reference gradient, all parameters together.
     fn gradient_length(&self) -> Result<f64> {
         let grads = self.reference.iter().filter(|(name, _)| name.starts_with("grad."));
-        let squares = grads.map(|(_, grad)| Ok(length(&values(grad)?).powi(2))).collect::<Result<Vec<_>>>()?;
+        let squares =
+            grads.map(|(_, grad)| Ok(length(&values(grad)?).powi(2))).collect::<Result<Vec<_>>>()?;
         Ok(squares.iter().sum::<f64>().sqrt())
     }
 

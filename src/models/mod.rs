@@ -20,3 +20,4 @@ pub use heads::{Classifier, mean_pooled};
 pub use model::Model;
 pub use transformer::Transformer;
 pub use weights::Weights;
+pub(crate) use weights::weight_files;

@@ -121,6 +121,18 @@ impl Transformer {
         }
     }
 
+    /// Number of values in the weights, biases and position tables aside.
+    pub fn parameters(&self) -> usize {
+        let shape = &self.config.shape;
+        let parts = [Part::Q, Part::K, Part::V, Part::O, Part::Gate, Part::Up, Part::Down];
+        let linears = parts.iter().filter_map(|&part| shape.linear(part)).map(|(out, input)| out * input);
+        let head = if self.head.is_some() { shape.vocab * shape.hidden } else { 0 };
+        shape.vocab * shape.hidden
+            + head
+            + shape.layers * (linears.sum::<usize>() + 2 * shape.hidden)
+            + shape.hidden
+    }
+
     fn check(&self, batch: &Batch) -> Result<()> {
         let vocab = self.config.shape.vocab as u32;
         if let Some(id) = batch.ids.iter().find(|&&id| id >= vocab) {

@@ -140,7 +140,7 @@ impl Weights {
 }
 
 /// The weight files of a directory, sorted.
-pub(super) fn weight_files(dir: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn weight_files(dir: &Path) -> Result<Vec<PathBuf>> {
     let single = dir.join("model.safetensors");
     if single.exists() {
         return Ok(vec![single]);

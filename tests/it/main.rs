@@ -1,3 +1,5 @@
 //! The integration tests: one binary, so that the dependencies link once.
 
+mod defaults;
 mod golden;
+mod golden_real;

@@ -1,0 +1,186 @@
+//! A BERT-family encoder on this machine, pooled as its makers pooled it.
+//!
+//! Sentence-BERT: Reimers & Gurevych 2019, arXiv 1908.10084. Texts are sorted by length and packed, so no time goes into
+//! padding.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor};
+use serde::Deserialize;
+
+use super::Overflow;
+use crate::error::{Error, IoContext, Result};
+use crate::models::{Batch, Model, mean_pooled, weight_files};
+use crate::nn::Pass;
+use crate::text::tokenizer::Tokenizer;
+
+/// Tokens of one forward pass: enough to keep the cores busy, few enough to stay in their caches.
+const TOKENS_A_PASS: usize = 1024;
+
+/// The longest window we use however far a model's positions reach: sentence encoders are trained on short text.
+const LONGEST_WINDOW: usize = 512;
+
+pub struct LocalEncoder {
+    name: String,
+    fingerprint: String,
+    model: Model,
+    tokenizer: Tokenizer,
+    window: usize,
+    pooling: Pooling,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pooling {
+    Mean,
+    /// The first token.
+    Cls,
+}
+
+#[derive(Deserialize, Default)]
+struct SentenceConfig {
+    max_seq_length: Option<usize>,
+}
+
+#[derive(Deserialize, Default)]
+struct PoolingConfig {
+    #[serde(default)]
+    pooling_mode_cls_token: bool,
+    #[serde(default)]
+    pooling_mode_mean_tokens: bool,
+}
+
+impl LocalEncoder {
+    /// A directory with config.json, safetensors and tokenizer.json; sentence-transformers' `sentence_bert_config.json`
+    /// and `1_Pooling/config.json` are heeded where present.
+    ///
+    /// # Errors
+    /// `Invalid` when the model is no encoder or pools in a way we do not compute.
+    pub fn load(name: &str, dir: &Path, device: &Device) -> Result<Self> {
+        let mut model = Model::load(dir, device)?;
+        if model.transformer.config.causal {
+            return Err(Error::invalid(format!("`{}` is a generator, not an encoder", dir.display()))
+                .hint("give a BERT-family directory, for example all-minilm-l6-v2"));
+        }
+        let tokenizer = model.tokenizer.take().ok_or_else(|| {
+            Error::not_found(format!("`{}` has no tokenizer.json", dir.display()))
+                .hint("save the tokenizer beside the weights")
+        })?;
+        let sentence: SentenceConfig =
+            optional_json(&dir.join("sentence_bert_config.json"))?.unwrap_or_default();
+        let context = model.transformer.config.context;
+        let window = sentence.max_seq_length.unwrap_or(LONGEST_WINDOW).min(context).min(LONGEST_WINDOW);
+        let pooling = match optional_json::<PoolingConfig>(&dir.join("1_Pooling/config.json"))? {
+            None => Pooling::Mean,
+            Some(config) if config.pooling_mode_mean_tokens => Pooling::Mean,
+            Some(config) if config.pooling_mode_cls_token => Pooling::Cls,
+            Some(_) => {
+                return Err(Error::invalid(format!("`{}`: its pooling is not supported", dir.display()))
+                    .hint("supported: mean of the tokens, first token"));
+            }
+        };
+        let fingerprint = fingerprint(dir, pooling, window)?;
+        Ok(Self { name: name.to_owned(), fingerprint, model, tokenizer, window, pooling })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    pub fn dimension(&self) -> usize {
+        self.model.transformer.config.shape.hidden
+    }
+
+    pub fn window(&self) -> usize {
+        self.window
+    }
+
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    pub(super) fn embed(&self, texts: &[&str], overflow: Overflow) -> Result<Vec<Vec<f32>>> {
+        let mut ids = self.tokenizer.encode_batch(texts, true)?;
+        for (ids, text) in ids.iter_mut().zip(texts).filter(|(ids, _)| ids.len() > self.window) {
+            if overflow == Overflow::Refuse {
+                let start: String = text.chars().take(40).collect();
+                return Err(Error::too_long(format!(
+                    "{} tokens do not fit the encoder's window of {}: `{start}...`",
+                    ids.len(),
+                    self.window
+                ))
+                .hint("chunk with smaller limits in the index profile"));
+            }
+            // Whatever special token closes a text stays.
+            let last = ids.len() - 1;
+            ids.swap(self.window - 1, last);
+            ids.truncate(self.window);
+        }
+        let mut order: Vec<usize> = (0..texts.len()).collect();
+        order.sort_by_key(|&i| ids[i].len());
+        let mut vectors = vec![Vec::new(); texts.len()];
+        let mut rest = &order[..];
+        while !rest.is_empty() {
+            let (group, later) = rest.split_at(group_size(rest, &ids));
+            for (&i, vector) in group.iter().zip(self.pass(group, &ids)?) {
+                vectors[i] = vector;
+            }
+            rest = later;
+        }
+        Ok(vectors)
+    }
+
+    /// One forward pass over the texts of `group`.
+    fn pass(&self, group: &[usize], ids: &[Vec<u32>]) -> Result<Vec<Vec<f32>>> {
+        let sequences: Vec<&[u32]> = group.iter().map(|&i| &ids[i][..]).collect();
+        let batch = Batch::of(&sequences);
+        let hidden = self.model.transformer.forward(&batch, Pass::bare())?; // (N, H)
+        let pooled = match self.pooling {
+            Pooling::Mean => mean_pooled(&hidden, &batch)?,
+            Pooling::Cls => {
+                let first: Vec<u32> = batch.packing.ranges().map(|range| range.start as u32).collect();
+                let rows = hidden.index_select(&Tensor::new(first, hidden.device())?, 0)?; // (B, H)
+                rows.broadcast_div(&rows.sqr()?.sum_keepdim(1)?.sqrt()?)?
+            }
+        };
+        Ok(pooled.to_vec2()?)
+    }
+}
+
+/// How many of the next texts make up one pass.
+fn group_size(rest: &[usize], ids: &[Vec<u32>]) -> usize {
+    let mut tokens = 0;
+    let fits = rest.iter().take_while(|&&i| {
+        tokens += ids[i].len();
+        tokens <= TOKENS_A_PASS
+    });
+    fits.count().max(1)
+}
+
+/// Over everything that decides the vectors.
+fn fingerprint(dir: &Path, pooling: Pooling, window: usize) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    let mut files: Vec<PathBuf> = weight_files(dir)?;
+    files.extend(["config.json", "tokenizer.json"].map(|name| dir.join(name)));
+    for file in files {
+        let handle = fs::File::open(&file).at("open", &file)?;
+        // Safe as long as nobody truncates the file under us, which no reader of files can rule out.
+        let bytes = unsafe { memmap2::Mmap::map(&handle) }.at("map", &file)?;
+        hasher.update_rayon(&bytes);
+    }
+    hasher.update(format!("{pooling:?} {window}").as_bytes());
+    Ok(hasher.finalize().to_hex()[..16].to_owned())
+}
+
+fn optional_json<T: for<'a> Deserialize<'a>>(file: &Path) -> Result<Option<T>> {
+    if !file.exists() {
+        return Ok(None);
+    }
+    let json = fs::read(file).at("read", file)?;
+    let value = serde_json::from_slice(&json);
+    value.map(Some).map_err(|e| Error::corrupt(format!("`{}`: {e}", file.display())))
+}

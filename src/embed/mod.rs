@@ -1,0 +1,69 @@
+//! Text -> vectors, for passages and questions alike.
+
+mod local;
+
+pub use local::LocalEncoder;
+
+use crate::error::Result;
+use crate::text::tokenizer::Tokenizer;
+
+/// What makes vectors. A closed set: each way of embedding is a variant.
+pub enum Embedder {
+    Local(LocalEncoder),
+}
+
+/// What to do with text longer than the encoder's window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overflow {
+    /// An error: passages were cut to fit, so an overflow is a fault.
+    Refuse,
+    /// Read what fits: a question may be rambling.
+    Truncate,
+}
+
+impl Embedder {
+    /// As the person named it.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Local(encoder) => encoder.name(),
+        }
+    }
+
+    /// Changes whenever the vectors would: weights, tokenizer, pooling, window.
+    pub fn fingerprint(&self) -> &str {
+        match self {
+            Self::Local(encoder) => encoder.fingerprint(),
+        }
+    }
+
+    /// Length of each vector.
+    pub fn dimension(&self) -> usize {
+        match self {
+            Self::Local(encoder) => encoder.dimension(),
+        }
+    }
+
+    /// Most tokens a text may have, special tokens included.
+    pub fn window(&self) -> usize {
+        match self {
+            Self::Local(encoder) => encoder.window(),
+        }
+    }
+
+    /// Counts tokens as the encoder will.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        match self {
+            Self::Local(encoder) => encoder.tokenizer(),
+        }
+    }
+
+    /// A unit vector for each text, in order.
+    ///
+    /// # Errors
+    /// `TooLong` for a text beyond the window, unless `overflow` says to truncate.
+    pub fn embed(&self, texts: &[&str], overflow: Overflow) -> Result<Vec<Vec<f32>>> {
+        match self {
+            Self::Local(encoder) => encoder.embed(texts, overflow),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! A causal model on this machine: prefill the prompt, then decode token by token over a cache.
+
+use std::path::Path;
+
+use candle_core::Device;
+use candle_transformers::generation::{LogitsProcessor, Sampling as Draw};
+
+use super::stream::TextStream;
+use super::{Completion, Finish, OnText, Sampling};
+use crate::error::{Error, Result};
+use crate::models::{Batch, Model};
+use crate::nn::{Bare, KvCache, Pass};
+use crate::text::tokenizer::Tokenizer;
+
+pub struct LocalGenerator {
+    name: String,
+    model: Model,
+    tokenizer: Tokenizer,
+}
+
+impl LocalGenerator {
+    /// A Hugging Face directory or a GGUF file of a causal model.
+    ///
+    /// # Errors
+    /// `Invalid` when the model is an encoder; `NotFound` without a tokenizer.
+    pub fn load(name: &str, path: &Path, device: &Device) -> Result<Self> {
+        let mut model = Model::load(path, device)?;
+        if !model.transformer.config.causal {
+            return Err(Error::invalid(format!("`{}` is an encoder and cannot write text", path.display()))
+                .hint("give a Llama-family directory or GGUF file, for example smollm2-135m-instruct"));
+        }
+        let tokenizer = model.tokenizer.take().ok_or_else(|| {
+            Error::not_found(format!("`{}` has no tokenizer.json", path.display()))
+                .hint("save the tokenizer beside the weights")
+        })?;
+        Ok(Self { name: name.to_owned(), model, tokenizer })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn context(&self) -> usize {
+        self.model.transformer.config.context
+    }
+
+    pub fn parameters(&self) -> usize {
+        self.model.transformer.parameters()
+    }
+
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    pub(super) fn generate(&self, prompt: &str, sampling: &Sampling, on_text: OnText) -> Result<Completion> {
+        let ids = self.tokenizer.encode(prompt, false)?;
+        let needed = ids.len() + sampling.max_tokens;
+        if needed > self.context() {
+            return Err(Error::too_long(format!(
+                "{} prompt tokens and {} to write do not fit the context of {}",
+                ids.len(),
+                sampling.max_tokens,
+                self.context()
+            ))
+            .hint("use fewer or shorter passages, or a smaller max_tokens"));
+        }
+        let mut cache = KvCache::new(1);
+        let mut processor = LogitsProcessor::from_sampling(sampling.seed, draw(sampling));
+        let mut stream = TextStream::new(&self.tokenizer, &sampling.stop, on_text);
+        let mut next = ids.clone();
+        let finish = loop {
+            if stream.tokens() == sampling.max_tokens {
+                break Finish::Length;
+            }
+            let hidden =
+                self.model.transformer.forward(&Batch::single(&next), Pass::cached(&Bare, &mut cache))?;
+            let last = hidden.narrow(0, hidden.dim(0)? - 1, 1)?; // (1, H)
+            let logits = self.model.transformer.logits(&last)?.squeeze(0)?; // (V,)
+            let token = processor.sample(&logits)?;
+            if self.tokenizer.eos().contains(&token) {
+                break Finish::Stop;
+            }
+            if let Some(finish) = stream.push(token)? {
+                break finish;
+            }
+            next = vec![token];
+        };
+        let completion_tokens = stream.tokens();
+        let text = stream.finish(finish)?;
+        Ok(Completion { text, finish, prompt_tokens: ids.len(), completion_tokens })
+    }
+}
+
+fn draw(sampling: &Sampling) -> Draw {
+    let temperature = sampling.temperature;
+    match sampling {
+        _ if temperature <= 0.0 => Draw::ArgMax,
+        Sampling { top_p, .. } if *top_p < 1.0 => Draw::TopP { p: *top_p, temperature },
+        _ => Draw::All { temperature },
+    }
+}

@@ -1,0 +1,106 @@
+//! Our numbers against PyTorch's on the default models (`tests/golden/make_real.py` made the references).
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use candle_core::{D, Device, Tensor};
+use incontext::embed::{Embedder, LocalEncoder, Overflow};
+use incontext::generate::{Generator, LocalGenerator, Sampling};
+use incontext::models::{Batch, Model};
+use incontext::nn::Pass;
+use incontext::text::tokenizer::Message;
+use serde_json::Value;
+
+use crate::defaults;
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/real").join(name)
+}
+
+fn json(name: &str) -> Vec<Value> {
+    serde_json::from_slice(&std::fs::read(golden(name)).unwrap()).unwrap()
+}
+
+fn tensors(name: &str) -> HashMap<String, Tensor> {
+    candle_core::safetensors::load(golden(name), &Device::Cpu).unwrap()
+}
+
+fn ids(value: &Value) -> Vec<u32> {
+    value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+}
+
+fn relative_l2(ours: &Tensor, theirs: &Tensor) -> f32 {
+    let norm = |t: &Tensor| t.sqr().unwrap().sum_all().unwrap().sqrt().unwrap().to_scalar::<f32>().unwrap();
+    norm(&(ours - theirs).unwrap()) / norm(theirs)
+}
+
+#[test]
+fn token_ids_equal_the_references() {
+    let (Some(encoder), Some(generator)) = (defaults::encoder(), defaults::generator()) else { return };
+    let minilm = Embedder::Local(LocalEncoder::load("minilm", &encoder, &Device::Cpu).unwrap());
+    let smollm2 = Model::load(&generator, &Device::Cpu).unwrap();
+    for row in json("tokens.json") {
+        let text = row["text"].as_str().unwrap();
+        assert_eq!(minilm.tokenizer().encode(text, true).unwrap(), ids(&row["minilm"]), "minilm {text:?}");
+        let ours = smollm2.tokenizer().unwrap().encode(text, false).unwrap();
+        assert_eq!(ours, ids(&row["smollm2"]), "smollm2 {text:?}");
+    }
+}
+
+#[test]
+fn sentence_embeddings_equal_the_references() {
+    let Some(encoder) = defaults::encoder() else { return };
+    let minilm = Embedder::Local(LocalEncoder::load("minilm", &encoder, &Device::Cpu).unwrap());
+    let texts: Vec<String> =
+        serde_json::from_slice(&std::fs::read(golden("minilm_texts.json")).unwrap()).unwrap();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let theirs = tensors("minilm.safetensors")["embeddings"].to_vec2::<f32>().unwrap();
+    let ours = minilm.embed(&texts, Overflow::Truncate).unwrap();
+    for ((ours, theirs), text) in ours.iter().zip(&theirs).zip(&texts) {
+        let cosine: f32 = ours.iter().zip(theirs).map(|(a, b)| a * b).sum();
+        assert!(cosine >= 0.99999, "{cosine} for {text:?}");
+    }
+}
+
+#[test]
+fn logits_and_token_probabilities_equal_the_references() {
+    let Some(generator) = defaults::generator() else { return };
+    let model = Model::load(&generator, &Device::Cpu).unwrap();
+    let theirs = tensors("smollm2.safetensors");
+    for (i, row) in json("smollm2.json").iter().enumerate() {
+        let ids = ids(&row["ids"]);
+        let hidden = model.transformer.forward(&Batch::single(&ids), Pass::bare()).unwrap();
+        let logits = model.transformer.logits(&hidden).unwrap(); // (T, V)
+        let last = logits.get(ids.len() - 1).unwrap();
+        let error = relative_l2(&last, &theirs[&format!("logits.{i}")]);
+        assert!(error <= 1e-4, "logits of chat {i}: {error}");
+
+        let next = Tensor::new(&ids[1..], &Device::Cpu).unwrap().unsqueeze(1).unwrap();
+        let log_probabilities = candle_nn::ops::log_softmax(&logits, D::Minus1).unwrap();
+        let chosen = log_probabilities.narrow(0, 0, ids.len() - 1).unwrap().gather(&next, 1).unwrap();
+        let error = relative_l2(&chosen.squeeze(1).unwrap(), &theirs[&format!("token_logprobs.{i}")]);
+        assert!(error <= 1e-4, "token log-probabilities of chat {i}: {error}");
+    }
+}
+
+#[test]
+fn chats_render_and_continue_as_the_references_do() {
+    let Some(path) = defaults::generator() else { return };
+    let generator = Generator::Local(LocalGenerator::load("smollm2", &path, &Device::Cpu).unwrap());
+    for row in json("smollm2.json") {
+        let messages: Vec<Message> = serde_json::from_value(row["messages"].clone()).unwrap();
+        let prompt = generator.tokenizer().unwrap().render_chat(&messages).unwrap();
+        assert_eq!(prompt, row["rendered"].as_str().unwrap());
+
+        let sampling = Sampling { max_tokens: 32, ..Sampling::default() };
+        let mut streamed = String::new();
+        let completion = generator.generate(&prompt, &sampling, &mut |text| {
+            streamed.push_str(text);
+            ControlFlow::Continue(())
+        });
+        let completion = completion.unwrap();
+        assert_eq!(completion.text, row["greedy_text"].as_str().unwrap());
+        assert_eq!(streamed, completion.text);
+    }
+}

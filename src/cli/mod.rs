@@ -1,0 +1,95 @@
+//! What can be typed, and the way from there to a command and an exit code.
+//!
+//! One file a command, one function each. Commands return errors; this file prints them.
+
+mod collections;
+mod load;
+mod models;
+mod printer;
+mod settings;
+mod verify;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::error::{Error, Result};
+use printer::Printer;
+use settings::Settings;
+
+/// Ask your own documents, on your own machine.
+#[derive(Parser)]
+#[command(name = "incontext", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args)]
+struct Global {
+    /// Folder for built data [default: `.incontext`, found by walking up as git does]
+    #[arg(long, global = true, value_name = "DIR", env = "INCONTEXT_HOME")]
+    home: Option<PathBuf>,
+    /// Say nothing but results and errors
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List, fetch and locate models
+    #[command(subcommand)]
+    Models(models::Models),
+    /// List, show and remove collections
+    #[command(subcommand)]
+    Collections(collections::Collections),
+    /// Compare a model's numbers with a reference made elsewhere
+    Verify(verify::Verify),
+}
+
+/// How a command ended when it did not fail.
+enum Ending {
+    Done,
+    /// The command worked and its answer is no: nothing relevant was found, a check did not hold.
+    No(u8),
+}
+
+/// Nothing relevant was found in the documents.
+const NOTHING_RELEVANT: u8 = 3;
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let printer = Printer::new(cli.global.quiet);
+    match run(cli, &printer) {
+        Ok(Ending::Done) => ExitCode::SUCCESS,
+        Ok(Ending::No(code)) => ExitCode::from(code),
+        // Whoever read our output has seen enough; that is no failure.
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            printer.error(&error);
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn run(cli: Cli, printer: &Printer) -> Result<Ending> {
+    let settings = || Settings::resolve(cli.global.home.as_deref());
+    match cli.command {
+        Command::Models(command) => models::run(command, printer),
+        Command::Collections(command) => collections::run(command, &settings()?, printer),
+        Command::Verify(command) => verify::run(&command, printer),
+    }
+}
+
+/// 2 is clap's, for a command line that cannot be read.
+fn exit_code(error: &Error) -> u8 {
+    match error {
+        Error::Busy(_) => 4,
+        Error::Interrupted(_) => 130,
+        _ => 1,
+    }
+}

@@ -1,0 +1,91 @@
+//! `incontext models`: what there is, fetching it, and where it lies.
+
+use clap::Subcommand;
+use indicatif::ProgressBar;
+
+use super::printer::{Printer, Unit};
+use super::Ending;
+use crate::error::Result;
+use crate::hub::{self, ModelPath, Progress, State};
+
+#[derive(Subcommand)]
+pub enum Models {
+    /// The catalogue, and which of it is on this machine
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Fetch a model and verify it; the two default models when none is named
+    Pull { name: Option<String> },
+    /// Print where a model lies
+    Path { name: String },
+}
+
+pub fn run(command: Models, printer: &Printer) -> Result<Ending> {
+    match command {
+        Models::List { json } => list(json, printer)?,
+        Models::Pull { name: Some(name) } => report(&pull(&name, printer)?, printer)?,
+        Models::Pull { name: None } => {
+            for name in [hub::DEFAULT_ENCODER, hub::DEFAULT_GENERATOR] {
+                report(&pull(name, printer)?, printer)?;
+            }
+        }
+        Models::Path { name } => printer.line(hub::resolve(&name)?.path.to_string_lossy())?,
+    }
+    Ok(Ending::Done)
+}
+
+fn report(model: &ModelPath, printer: &Printer) -> Result<()> {
+    printer.line(format!("{} {}", model.name, model.path.display()))
+}
+
+fn list(json: bool, printer: &Printer) -> Result<()> {
+    let models = hub::list()?;
+    if json {
+        return printer.json(&models);
+    }
+    for model in models {
+        let entry = model.entry;
+        let state = match &model.state {
+            State::Ready { path } => path.display().to_string(),
+            State::Partial { bytes } => format!("{} MB of it fetched; `incontext models pull {}`", bytes >> 20, entry.name),
+            State::Absent => format!("not here; `incontext models pull {}`", entry.name),
+        };
+        let (name, kind) = (entry.name, entry.kind);
+        printer.line(format!("{name:24} {kind:9} {:>4} MB  {:12} {state}", entry.size() >> 20, entry.licence))?;
+    }
+    Ok(())
+}
+
+/// Fetches a model unless it is here, with a bar.
+pub fn pull(name: &str, printer: &Printer) -> Result<ModelPath> {
+    let mut bar: Option<ProgressBar> = None;
+    let model = hub::pull(name, &mut |progress| match progress {
+        Progress::Waiting { name } => printer.note(format!("another process is fetching {name}; waiting for it")),
+        Progress::Trying { source } => {
+            if let Some(bar) = bar.take() {
+                bar.finish_and_clear();
+            }
+            printer.note(format!("fetching {name} from {source}"));
+        }
+        Progress::Bytes { done, total } => {
+            let bar = bar.get_or_insert_with(|| {
+                let bar = printer.bar(total, Unit::Bytes);
+                bar.set_message(name.to_owned());
+                bar
+            });
+            bar.set_length(total);
+            bar.set_position(done);
+        }
+        Progress::GaveUp { source, why } => {
+            if let Some(bar) = bar.take() {
+                bar.finish_and_clear();
+            }
+            printer.note(format!("{source}: {why}"));
+        }
+    });
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    model
+}

@@ -1,0 +1,82 @@
+//! Data on stdout, words for people on stderr.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::error::{Error, Result};
+
+pub struct Printer {
+    quiet: bool,
+    /// Whether a person watches stderr.
+    watched: bool,
+}
+
+impl Printer {
+    pub fn new(quiet: bool) -> Self {
+        Self { quiet, watched: std::io::stderr().is_terminal() }
+    }
+
+    /// A line of data.
+    ///
+    /// # Errors
+    /// `Io` when stdout is closed.
+    pub fn line(&self, text: impl AsRef<str>) -> Result<()> {
+        self.data(&format!("{}\n", text.as_ref()))
+    }
+
+    /// Data as it comes, without a line end.
+    pub fn data(&self, text: &str) -> Result<()> {
+        let mut stdout = std::io::stdout().lock();
+        let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+        written.map_err(|e| Error::io("cannot write to stdout", e))
+    }
+
+    pub fn json(&self, value: &impl serde::Serialize) -> Result<()> {
+        let text = serde_json::to_string_pretty(value).map_err(|e| Error::invalid(format!("cannot write JSON: {e}")))?;
+        self.line(text)
+    }
+
+    /// A remark for the person; not part of the result.
+    pub fn note(&self, text: impl AsRef<str>) {
+        if !self.quiet {
+            eprintln!("{}", text.as_ref());
+        }
+    }
+
+    pub fn error(&self, error: &Error) {
+        eprintln!("error: {error}");
+        if let Some(hint) = error.advice() {
+            eprintln!("hint: {}", hint.replace('\n', "\n      "));
+        }
+    }
+
+    /// Whether answers may be shown as they grow.
+    pub fn streams(&self) -> bool {
+        std::io::stdout().is_terminal()
+    }
+
+    /// A bar with rate and time left; draws nothing unless a person watches.
+    pub fn bar(&self, total: u64, unit: Unit) -> ProgressBar {
+        let bar = ProgressBar::with_draw_target(Some(total), self.target());
+        let template = match unit {
+            Unit::Bytes => "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+            Unit::Items => "{msg} [{bar:30}] {pos}/{len} {per_sec} {eta}",
+        };
+        // The templates are ours and constant; a wrong one would fall back to the plain style.
+        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.enable_steady_tick(Duration::from_millis(200));
+        bar
+    }
+
+    fn target(&self) -> ProgressDrawTarget {
+        if self.watched && !self.quiet { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() }
+    }
+}
+
+/// What a bar counts.
+pub enum Unit {
+    Bytes,
+    Items,
+}

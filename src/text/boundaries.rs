@@ -9,8 +9,8 @@ use unicode_segmentation::UnicodeSegmentation;
 
 /// Words that end in a full stop without ending a sentence, in lower case.
 const ABBREVIATIONS: &[&str] = &[
-    "al.", "approx.", "cf.", "dr.", "e.g.", "eq.", "fig.", "i.e.", "mr.", "mrs.", "ms.", "no.", "p.", "pp.",
-    "prof.", "sec.", "st.", "vol.", "vs.",
+    "al.", "approx.", "cf.", "dr.", "e.g.", "eq.", "fig.", "i.e.", "mr.", "mrs.", "ms.", "pp.", "prof.",
+    "vol.", "vs.",
 ];
 
 /// The sentences of `text`, in order, without the whitespace between them; together they hold everything else.

@@ -132,12 +132,18 @@ pub fn chunk(document: &Document, tokenizer: &Tokenizer, limits: &Limits) -> Res
     };
     for section in section::sections(document) {
         let blocks = &document.blocks[section.blocks];
-        let header = section::header(&section.path, limits.header, tokenizer)?;
+        let text = section::header(&section.path, limits.header, tokenizer)?;
+        let header = Header { tokens: tokenizer.count(&text)?, text };
         for range in pack::pack(&document.text, blocks, &map, limits) {
             cutter.add(&header, range).map_err(|error| error.within(format_args!("`{}`", document.path)))?;
         }
     }
     Ok(cutter.chunks)
+}
+
+struct Header {
+    text: String,
+    tokens: usize,
 }
 
 /// Turns ranges of a document's text into chunks, counting each as the encoder will.
@@ -152,14 +158,13 @@ struct Cutter<'a> {
 impl Cutter<'_> {
     /// Adds `range` as a chunk; as two or more when it has more tokens alone than it had inside the document, which
     /// happens where a word had to be cut.
-    fn add(&mut self, header: &str, range: Range<usize>) -> Result<()> {
+    fn add(&mut self, header: &Header, range: Range<usize>) -> Result<()> {
         let Some(range) = self.without_blank_edges(range) else { return Ok(()) };
         let Limits { max_body, total, .. } = *self.limits;
         let text = &self.document.text[range.clone()];
-        let alone = self.tokenizer.count(text)?;
-        let tokens = if header.is_empty() { alone } else { self.tokenizer.count(&embedded(header, text))? };
-        if alone <= max_body && tokens <= total {
-            let chunk = self.chunk(header, range, tokens);
+        let tokens = self.tokenizer.count(&embedded(&header.text, text))?;
+        if tokens <= max_body + header.tokens && tokens <= total {
+            let chunk = self.chunk(&header.text, range, tokens);
             self.chunks.push(chunk);
             return Ok(());
         }

@@ -226,10 +226,14 @@ impl Splitter<'_> {
     }
 
     fn boundary(&self, before: &Block, block: &Block) -> Boundary {
-        let announces = || self.text[before.range.clone()].ends_with([':', '：']);
+        let (above, below) = (&self.text[before.range.clone()], &self.text[block.range.clone()]);
+        let opens_tag = || above.starts_with('<') && !above.contains("</") && !above.ends_with("-->");
+        let announces = || above.ends_with([':', '：']) || opens_tag();
         match (before.kind, block.kind) {
-            // A heading is kept with what it heads, an announcement with what it announces.
+            // A heading is kept with what it heads, a closing tag with what it closes, an announcement with what it
+            // announces.
             (BlockKind::Heading(_) | BlockKind::Record, _) => Boundary::Word,
+            (_, BlockKind::Paragraph) if below.starts_with("</") => Boundary::Word,
             (BlockKind::ListItem, BlockKind::ListItem) => Boundary::Item,
             (BlockKind::Paragraph | BlockKind::ListItem, _) if announces() => Boundary::Sentence,
             _ => Boundary::Block,

@@ -141,7 +141,7 @@ fn json_lines() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn markdown_keeps_every_promise(source in markdown()) {
@@ -178,13 +178,11 @@ proptest! {
     }
 
     #[test]
-    fn only_the_last_chunk_of_a_section_is_small(source in document_of(|kind, words| match kind {
-        0 => format!("```\n{words}\n```\n\n"),
-        _ => format!("{}\n\n", words.replace('+', "").replace('/', "")),
+    fn only_the_last_chunk_of_a_section_is_small(source in document_of(|kind, words| {
+        // Giant unknown words are left out: alone they are one token, and were counted as many.
+        let words = words.split_inclusive(char::is_whitespace).filter(|word| word.len() <= 12).collect::<String>();
+        if kind == 0 { format!("```\n{words}\n```\n\n") } else { format!("{words}\n\n") }
     })) {
-        // Words of unknown characters are left out: a giant one is a single token and counted as many.
-        let source: String = source.chars().filter(|c| c.is_ascii()).collect();
-        prop_assume!(source.split_whitespace().all(|word| word.len() <= 32));
         let (_, chunks) = chunks("a.md", &source, &SMALL);
         for chunk in chunks.iter().rev().skip(1) {
             prop_assert!(chunk.tokens as usize >= SMALL.min, "{}", chunk.text);

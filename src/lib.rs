@@ -1,7 +1,11 @@
 //! Ask your own documents, find the prompt that works, and tune the model when its weights are at hand.
 
 pub mod error;
+pub mod eval;
+pub mod hub;
 pub mod index;
+pub mod models;
+pub mod nn;
 pub mod retrieve;
 pub mod text;
 

@@ -1,0 +1,3 @@
+//! Judge: does a model mean here what it means elsewhere?
+
+pub mod verify;

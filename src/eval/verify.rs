@@ -1,0 +1,245 @@
+//! `verify`: run a model on reference inputs and compare every number with the reference's.
+//!
+//! The reference is a safetensors file with `input_ids` and `attention_mask` (`(B, T)`, integers) and any of `logits`
+//! `(B, T, V)`, `hidden` `(B, T, H)`, `mean_pooled` `(B, H)`, `cls_logits` `(B, C)`, `loss`, and `grad.<parameter>`; the loss
+//! is the next-token loss over `labels` `(B, T)` (-100 = ignored) or the class loss over `y` `(B,)`. Padded positions are not
+//! compared. The measure is the relative L2 error `|ours - theirs| / |theirs|`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::error::{Error, Result};
+use crate::models::{Batch, Model, mean_pooled};
+use crate::nn::loss::{Targets, cross_entropy};
+use crate::nn::{Params, Pass};
+
+/// How far apart numbers may be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tolerance {
+    /// For outputs and the loss.
+    pub forward: f64,
+    /// For each parameter's gradient.
+    pub gradient: f64,
+}
+
+impl Default for Tolerance {
+    fn default() -> Self {
+        Self { forward: 1e-5, gradient: 1e-4 }
+    }
+}
+
+/// One compared quantity.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Check {
+    /// As the reference names it.
+    pub name: String,
+    pub outcome: Outcome,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The relative L2 error, and how large it may be.
+    Compared { error: f64, tolerance: f64 },
+    /// One side has nothing to compare with.
+    Missing(String),
+}
+
+impl Check {
+    pub fn passed(&self) -> bool {
+        matches!(self.outcome, Outcome::Compared { error, tolerance } if error <= tolerance)
+    }
+}
+
+/// Compares the model at `model` with `reference`, sorted by name. At least one check comes back.
+///
+/// # Errors
+/// When either cannot be read, or the reference holds nothing to compare.
+pub fn verify(model: &Path, reference: &Path, tolerance: Tolerance) -> Result<Vec<Check>> {
+    let device = Device::Cpu;
+    if !reference.exists() {
+        return Err(Error::not_found(format!("reference `{}` does not exist", reference.display()))
+            .hint("a safetensors file with input_ids, attention_mask and logits, hidden, loss or grad.* of the reference"));
+    }
+    let reference = candle_core::safetensors::load(reference, &device)
+        .map_err(|e| Error::corrupt(format!("`{}`: {e}", reference.display())))?;
+    let (model, params) = Model::load_trainable(model, &device)?;
+    let comparison = Comparison { reference: reference.into_iter().collect(), tolerance };
+    comparison.run(&model, &params)
+}
+
+struct Comparison {
+    reference: BTreeMap<String, Tensor>,
+    tolerance: Tolerance,
+}
+
+impl Comparison {
+    fn run(&self, model: &Model, params: &Params) -> Result<Vec<Check>> {
+        let ids = self.integers("input_ids")?;
+        let mask = match self.reference.contains_key("attention_mask") {
+            true => self.integers("attention_mask")?,
+            false => ids.iter().map(|row| vec![1; row.len()]).collect(),
+        };
+        let unsigned = |rows: &[Vec<i64>], name: &str| -> Result<Vec<Vec<u32>>> {
+            let convert = |id: &i64| u32::try_from(*id).ok();
+            let rows: Option<Vec<Vec<u32>>> =
+                rows.iter().map(|row| row.iter().map(convert).collect()).collect();
+            rows.ok_or_else(|| Error::invalid(format!("reference: `{name}` holds negative numbers")))
+        };
+        let (ids, mask) = (unsigned(&ids, "input_ids")?, unsigned(&mask, "attention_mask")?);
+        let (batch, places) = Batch::from_padded(&ids, &mask)?;
+        let hidden = model.transformer.forward(&batch, Pass::bare())?; // (N, H)
+        let class_logits = model.classifier.as_ref().map(|head| head.forward(&hidden, &batch)).transpose()?;
+
+        let mut checks = Vec::new();
+        for (name, theirs) in &self.reference {
+            let outcome = match name.as_str() {
+                "hidden" => self.outcome(&hidden, &unpadded(theirs, &places)?)?,
+                "logits" => self.outcome(&model.transformer.logits(&hidden)?, &unpadded(theirs, &places)?)?,
+                "mean_pooled" => self.outcome(&mean_pooled(&hidden, &batch)?, theirs)?,
+                "cls_logits" => match &class_logits {
+                    Some(ours) => self.outcome(ours, theirs)?,
+                    None => Outcome::Missing("the model has no classification head".to_owned()),
+                },
+                _ => continue,
+            };
+            checks.push(Check { name: name.clone(), outcome });
+        }
+        checks.extend(self.loss_and_gradients(
+            model,
+            params,
+            &hidden,
+            class_logits.as_ref(),
+            &batch,
+            &places,
+        )?);
+        if checks.is_empty() {
+            return Err(Error::invalid("the reference holds nothing to compare")
+                .hint("it needs at least one of logits, hidden, mean_pooled, cls_logits, loss"));
+        }
+        checks.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(checks)
+    }
+
+    fn loss_and_gradients(
+        &self,
+        model: &Model,
+        params: &Params,
+        hidden: &Tensor,
+        class_logits: Option<&Tensor>,
+        batch: &Batch,
+        places: &[u32],
+    ) -> Result<Vec<Check>> {
+        let wanted: BTreeSet<&str> =
+            self.reference.keys().filter_map(|name| name.strip_prefix("grad.")).collect();
+        if !self.reference.contains_key("loss") && wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let Some(loss) = self.loss(model, hidden, class_logits, batch, places)? else {
+            let why = "the reference has no `labels`, and no `y` for a head this model has".to_owned();
+            return Ok(vec![Check { name: "loss".to_owned(), outcome: Outcome::Missing(why) }]);
+        };
+        let mut checks = Vec::new();
+        if let Some(theirs) = self.reference.get("loss") {
+            let outcome = self.outcome(&loss.reshape(1)?, &theirs.flatten_all()?)?;
+            checks.push(Check { name: "loss".to_owned(), outcome });
+        }
+        if wanted.is_empty() {
+            return Ok(checks);
+        }
+        let grads = loss.backward()?;
+        let mut seen = BTreeSet::new();
+        for (name, ours) in params.gradients(&grads) {
+            let theirs = wanted.iter().find(|theirs| same_parameter(theirs, name));
+            let outcome = match (ours, theirs) {
+                (Some(ours), Some(theirs)) => {
+                    let reference = &self.reference[&format!("grad.{theirs}")];
+                    with_tolerance(ours, reference, self.tolerance.gradient)?
+                }
+                (None, Some(_)) => Outcome::Missing("no gradient of ours reaches it".to_owned()),
+                (Some(_), None) => Outcome::Missing("the reference has no gradient for it".to_owned()),
+                (None, None) => continue,
+            };
+            seen.extend(theirs.copied());
+            checks.push(Check { name: format!("grad.{}", theirs.copied().unwrap_or(name)), outcome });
+        }
+        for name in wanted.difference(&seen) {
+            let outcome = Outcome::Missing("the model has no such parameter".to_owned());
+            checks.push(Check { name: format!("grad.{name}"), outcome });
+        }
+        Ok(checks)
+    }
+
+    /// Next-token loss over `labels`, else class loss over `y`.
+    fn loss(
+        &self,
+        model: &Model,
+        hidden: &Tensor,
+        class_logits: Option<&Tensor>,
+        batch: &Batch,
+        places: &[u32],
+    ) -> Result<Option<Tensor>> {
+        if self.reference.contains_key("labels") {
+            let labels = self.integers("labels")?.concat();
+            let label = |&place: &u32| labels.get(place as usize).copied();
+            let labels: Option<Vec<i64>> = places.iter().map(label).collect();
+            let labels = labels
+                .ok_or_else(|| Error::invalid("reference: `labels` and `input_ids` differ in shape"))?;
+            let targets = Targets::next_token(&labels, &batch.packing);
+            return cross_entropy(hidden, &targets, |h| model.transformer.logits(h)).map(Some);
+        }
+        let (Some(y), Some(logits)) = (self.reference.get("y"), class_logits) else { return Ok(None) };
+        let ids = y.flatten_all()?.to_dtype(DType::U32)?.to_vec1()?;
+        let targets = Targets { rows: (0..ids.len() as u32).collect(), ids };
+        cross_entropy(logits, &targets, |logits| Ok(logits.clone())).map(Some)
+    }
+
+    fn outcome(&self, ours: &Tensor, theirs: &Tensor) -> Result<Outcome> {
+        with_tolerance(ours, theirs, self.tolerance.forward)
+    }
+
+    /// A two-dimensional integer tensor, by rows.
+    fn integers(&self, name: &str) -> Result<Vec<Vec<i64>>> {
+        let tensor = self.reference.get(name).ok_or_else(|| {
+            Error::invalid(format!("the reference has no `{name}`"))
+                .hint("it needs input_ids of shape (B, T)")
+        })?;
+        tensor
+            .to_dtype(DType::I64)
+            .and_then(|tensor| tensor.to_vec2())
+            .map_err(|e| Error::invalid(format!("reference: `{name}` is not a table of integers: {e}")))
+    }
+}
+
+/// Parameter names agree but for a trunk prefix one side leaves out.
+fn same_parameter(theirs: &str, ours: &str) -> bool {
+    let trunks = ["", "bert.", "model."];
+    trunks
+        .iter()
+        .any(|trunk| theirs.strip_prefix(trunk) == Some(ours) || ours.strip_prefix(trunk) == Some(theirs))
+}
+
+/// Rows of `(B, T, W)` that are no padding, `(N, W)`.
+fn unpadded(padded: &Tensor, places: &[u32]) -> Result<Tensor> {
+    let (rows, columns, width) = padded.dims3()?;
+    let flat = padded.to_dtype(DType::F32)?.reshape((rows * columns, width))?;
+    Ok(flat.index_select(&Tensor::new(places, padded.device())?, 0)?)
+}
+
+fn with_tolerance(ours: &Tensor, theirs: &Tensor, tolerance: f64) -> Result<Outcome> {
+    if ours.elem_count() != theirs.elem_count() {
+        let why = format!("shapes differ: ours {:?}, the reference's {:?}", ours.dims(), theirs.dims());
+        return Ok(Outcome::Missing(why));
+    }
+    Ok(Outcome::Compared { error: relative_l2(ours, theirs)?, tolerance })
+}
+
+/// `|ours - theirs| / |theirs|` in f64; not finite as soon as either side is not.
+fn relative_l2(ours: &Tensor, theirs: &Tensor) -> Result<f64> {
+    let ours: Vec<f64> = ours.detach().to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
+    let theirs: Vec<f64> = theirs.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
+    let difference: f64 = ours.iter().zip(&theirs).map(|(a, b)| (a - b).powi(2)).sum();
+    let scale: f64 = theirs.iter().map(|b| b * b).sum();
+    Ok(if scale == 0.0 { difference.sqrt() } else { (difference / scale).sqrt() })
+}

@@ -1,0 +1,161 @@
+//! The dozen choices that separate model families, and reading them from a Hugging Face config.json.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::names::Names;
+use super::{bert, llama};
+use crate::error::{Error, Result};
+use crate::nn::{Activation, NormPlace, RopeScaling, Shape};
+
+/// Everything the transformer needs to know about a model besides its weights.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    pub family: Family,
+    pub shape: Shape,
+    /// Longest sequence the model was made for, in tokens.
+    pub context: usize,
+    pub positions: Positions,
+    pub norm: NormKind,
+    pub norm_eps: f64,
+    pub norm_place: NormPlace,
+    pub activation: Activation,
+    /// Whether a token sees only what stands before it.
+    pub causal: bool,
+    /// Whether the output head is the embedding table.
+    pub tied_head: bool,
+}
+
+/// Who named the weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    Bert,
+    Llama,
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bert => "bert",
+            Self::Llama => "llama",
+        })
+    }
+}
+
+impl Family {
+    pub(super) fn names(self) -> &'static Names {
+        match self {
+            Self::Bert => &bert::NAMES,
+            Self::Llama => &llama::NAMES,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormKind {
+    Rms,
+    Layer,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Positions {
+    /// A learned vector a position, added to the embedding.
+    Learned,
+    Rotary {
+        theta: f64,
+        scaling: RopeScaling,
+    },
+}
+
+impl Config {
+    /// Reads a config.json.
+    ///
+    /// # Errors
+    /// `Invalid` for a family or a choice we do not compute, by name: a model is run as it was made or not at all.
+    pub fn from_json(json: &str) -> Result<Self> {
+        let value: Value = serde_json::from_str(json)
+            .map_err(|e| Error::corrupt(format!("config.json is not JSON: {e}")))?;
+        let family = value.get("model_type").and_then(Value::as_str).unwrap_or_default();
+        match family {
+            "bert" => bert::config(value)?.checked(),
+            "llama" | "mistral" => llama::config(value)?.checked(),
+            "" => Err(Error::invalid("config.json names no model_type")),
+            other => Err(Error::invalid(format!("model family `{other}` is not supported"))
+                .hint("supported model_type values: bert (encoders), llama and mistral (generators)")),
+        }
+    }
+
+    /// Refuses sizes that contradict each other, before a weight is touched.
+    pub(super) fn checked(self) -> Result<Self> {
+        let Shape { layers, hidden, heads, kv_heads, head_dim, intermediate, vocab, .. } = self.shape;
+        let sizes = [
+            ("num_hidden_layers", layers),
+            ("hidden_size", hidden),
+            ("num_attention_heads", heads),
+            ("num_key_value_heads", kv_heads),
+            ("head_dim", head_dim),
+            ("intermediate_size", intermediate),
+            ("vocab_size", vocab),
+            ("max_position_embeddings", self.context),
+        ];
+        if let Some((name, size)) = sizes.into_iter().find(|&(_, size)| size == 0 || size > 1 << 24) {
+            return Err(Error::corrupt(format!("config: `{name}` is {size}")));
+        }
+        if heads % kv_heads != 0 {
+            return Err(Error::corrupt(format!(
+                "config: {heads} query heads cannot share {kv_heads} key/value heads"
+            )));
+        }
+        if head_dim % 2 != 0 && self.positions != Positions::Learned {
+            return Err(Error::corrupt(format!(
+                "config: rotary positions need an even head_dim, not {head_dim}"
+            )));
+        }
+        Ok(self)
+    }
+}
+
+pub(super) fn parse<T: for<'a> Deserialize<'a>>(value: Value) -> Result<T> {
+    serde_json::from_value(value).map_err(|e| Error::corrupt(format!("config.json: {e}")))
+}
+
+pub(super) fn activation(name: &str) -> Result<Activation> {
+    Activation::from_name(name).ok_or_else(|| Error::invalid(format!("activation `{name}` is not supported")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_family_is_refused_by_name() {
+        let error = Config::from_json(r#"{"model_type": "mamba"}"#).unwrap_err();
+        assert!(error.to_string().contains("`mamba`"), "{error}");
+    }
+
+    #[test]
+    fn sizes_that_contradict_each_other_are_refused() {
+        let json = r#"{"model_type": "llama", "vocab_size": 10, "hidden_size": 8, "num_hidden_layers": 1,
+            "num_attention_heads": 4, "num_key_value_heads": 3, "intermediate_size": 8, "max_position_embeddings": 16}"#;
+        let error = Config::from_json(json).unwrap_err();
+        assert!(error.to_string().contains("share 3 key/value heads"), "{error}");
+    }
+
+    #[test]
+    fn rope_theta_is_read_from_either_place() {
+        let json = |rope: &str| {
+            format!(
+                r#"{{"model_type": "llama", "vocab_size": 10, "hidden_size": 8, "num_hidden_layers": 1,
+                "num_attention_heads": 2, "intermediate_size": 8, "max_position_embeddings": 16, {rope}}}"#
+            )
+        };
+        let expected = Positions::Rotary { theta: 5e5, scaling: RopeScaling::None };
+        for rope in
+            [r#""rope_theta": 500000.0"#, r#""rope_parameters": {"rope_theta": 5e5, "rope_type": "default"}"#]
+        {
+            assert_eq!(Config::from_json(&json(rope)).unwrap().positions, expected);
+        }
+    }
+}

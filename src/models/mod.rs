@@ -1,0 +1,22 @@
+//! A network: one transformer for every family.
+//!
+//! A family is a [`Config`] read from its config.json (or GGUF metadata) and a list of weight names; the arithmetic lives
+//! in `nn/` once.
+
+mod batch;
+mod bert;
+mod config;
+mod gguf;
+mod heads;
+mod llama;
+mod model;
+mod names;
+mod transformer;
+mod weights;
+
+pub use batch::Batch;
+pub use config::{Config, Family, Positions};
+pub use heads::{Classifier, mean_pooled};
+pub use model::Model;
+pub use transformer::Transformer;
+pub use weights::Weights;

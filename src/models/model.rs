@@ -1,0 +1,81 @@
+//! A model as it lies on disk: network, tokenizer and whatever head the weights carry.
+
+use std::fs;
+use std::path::Path;
+
+use candle_core::Device;
+
+use super::config::Config;
+use super::gguf::Gguf;
+use super::heads::Classifier;
+use super::transformer::Transformer;
+use super::weights::Weights;
+use crate::error::{Error, IoContext, Result};
+use crate::nn::Params;
+use crate::text::tokenizer::Tokenizer;
+
+/// A loaded model.
+pub struct Model {
+    pub transformer: Transformer,
+    pub classifier: Option<Classifier>,
+    /// `None` when the directory has none: such a model computes on token ids only.
+    pub tokenizer: Option<Tokenizer>,
+}
+
+impl Model {
+    /// A Hugging Face directory (config.json, safetensors, tokenizer.json) or a GGUF file.
+    ///
+    /// # Errors
+    /// `NotFound`, `Invalid` or `Corrupt`, naming the file or tensor.
+    pub fn load(path: &Path, device: &Device) -> Result<Self> {
+        Ok(Self::open(path, device, false)?.0)
+    }
+
+    /// The same with every weight a variable, for checking gradients.
+    pub fn load_trainable(path: &Path, device: &Device) -> Result<(Self, Params)> {
+        Self::open(path, device, true)
+    }
+
+    fn open(path: &Path, device: &Device, trainable: bool) -> Result<(Self, Params)> {
+        let read = if path.is_dir() {
+            Self::parts_of_directory(path, device)
+        } else {
+            Self::parts_of_gguf(path, device)
+        };
+        let place = |e: Error| e.within(path.display());
+        let (config, weights, tokenizer) = read.map_err(place)?;
+        let mut weights = if trainable { weights.trainable() } else { weights };
+        let transformer = Transformer::load(config, &mut weights, device).map_err(place)?;
+        let classifier = Classifier::load(&transformer.config, &weights).map_err(place)?;
+        Ok((Self { transformer, classifier, tokenizer }, weights.into_params()))
+    }
+
+    fn parts_of_directory(dir: &Path, device: &Device) -> Result<(Config, Weights, Option<Tokenizer>)> {
+        let file = dir.join("config.json");
+        if !file.exists() {
+            return Err(Error::not_found("no config.json in this directory")
+                .hint("a model directory holds config.json, *.safetensors and tokenizer.json"));
+        }
+        let config = Config::from_json(&fs::read_to_string(&file).at("read", &file)?)?;
+        let has_tokenizer = dir.join("tokenizer.json").exists();
+        let tokenizer = has_tokenizer.then(|| Tokenizer::from_dir(dir)).transpose()?;
+        Ok((config, Weights::from_dir(dir, device)?, tokenizer))
+    }
+
+    fn parts_of_gguf(file: &Path, device: &Device) -> Result<(Config, Weights, Option<Tokenizer>)> {
+        let gguf = Gguf::open(file)?;
+        let config = gguf.config()?;
+        let tokenizer = Tokenizer::from_gguf(&gguf.content)?;
+        Ok((config, Weights::from_gguf(gguf, device), Some(tokenizer)))
+    }
+
+    /// The tokenizer, which most uses cannot do without.
+    ///
+    /// # Errors
+    /// `NotFound` when the directory has no tokenizer.json.
+    pub fn tokenizer(&self) -> Result<&Tokenizer> {
+        self.tokenizer.as_ref().ok_or_else(|| {
+            Error::not_found("this model has no tokenizer.json").hint("save the tokenizer beside the weights")
+        })
+    }
+}

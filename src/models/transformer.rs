@@ -1,0 +1,269 @@
+//! One transformer for every family: embeddings, blocks, final norm, head.
+
+use candle_core::{Device, Tensor};
+
+use super::batch::Batch;
+use super::config::{Config, NormKind, Positions};
+use super::names::Names;
+use super::weights::Weights;
+use crate::error::{Error, Result};
+use crate::nn::{
+    Attention, Block, Heads, Linear, Memory, Mlp, Norm, Packing, Part, Pass, Rope, Site, Surroundings,
+};
+
+/// A loaded network. `forward` keeps no state, so many requests may share one.
+pub struct Transformer {
+    pub config: Config,
+    embedding: Embedding,
+    blocks: Vec<Block>,
+    final_norm: Option<Norm>,
+    /// `None` when the head is the embedding table.
+    head: Option<Linear>,
+    rope: Option<Rope>,
+    device: Device,
+}
+
+struct Embedding {
+    /// `(V, H)`
+    words: Tensor,
+    /// `(context, H)`
+    positions: Option<Tensor>,
+    /// `(1, H)`: the vector of token type 0, the only one we use.
+    token_type: Option<Tensor>,
+    norm: Option<Norm>,
+}
+
+impl Transformer {
+    /// Takes the weights `config` calls for.
+    ///
+    /// # Errors
+    /// `Corrupt`, naming the tensor, when one is missing or has another shape.
+    pub fn load(config: Config, weights: &mut Weights, device: &Device) -> Result<Self> {
+        let names = config.family.names();
+        weights.locate_trunk(names.trunk, names.embedding);
+        let loader = Loader { config: &config, names, weights };
+        let embedding = loader.embedding()?;
+        let blocks = (0..config.shape.layers).map(|layer| loader.block(layer)).collect::<Result<_>>()?;
+        let final_norm = names.final_norm.map(|name| loader.norm(&weights.in_trunk(name))).transpose()?;
+        let head = match names.head {
+            Some(name) if !config.tied_head => Some(loader.linear(Site::head(), name)?),
+            _ => None,
+        };
+        let rope = match &config.positions {
+            Positions::Rotary { theta, scaling } => Some(Rope::new(config.shape.head_dim, *theta, scaling)),
+            Positions::Learned => None,
+        };
+        Ok(Self { embedding, blocks, final_norm, head, rope, device: device.clone(), config })
+    }
+
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The final hidden state of each token, `(N, H)`. With a cache the batch continues the cached sequences, one for one.
+    ///
+    /// # Errors
+    /// `TooLong` beyond the model's context, `Mismatch` when another adapter filled the cache, `Invalid` for ids the
+    /// vocabulary lacks.
+    pub fn forward(&self, batch: &Batch, pass: Pass) -> Result<Tensor> {
+        let Pass { adapter, mut cache, mode } = pass;
+        self.check(batch)?;
+        if let Some(cache) = cache.as_deref_mut() {
+            cache.claim(adapter.identity())?;
+            if cache.sequences() != batch.packing.len() {
+                return Err(Error::invalid("the batch and the cache hold different numbers of sequences"));
+            }
+        }
+        let memories =
+            (0..self.blocks.len()).map(|layer| adapter.memory(layer)).collect::<Result<Vec<_>>>()?;
+        let prefix = memories.iter().map(prefix_rows).max().unwrap_or(0);
+        let fresh =
+            cache.as_deref().is_none_or(|cache| (0..cache.sequences()).all(|row| cache.is_empty(row)));
+        let prompt = if fresh { adapter.prompt()? } else { None };
+        let virtual_rows = prompt.as_ref().map_or(Ok(0), |prompt| prompt.dim(0))?;
+
+        let packing = batch.packing.widened(virtual_rows);
+        // A token's position counts what is cached before it, prefix rows included.
+        let start = |row: usize| match cache.as_deref() {
+            Some(cache) if !cache.is_empty(row) => cache.length(row),
+            _ => prefix,
+        };
+        let starts: Vec<usize> = (0..packing.len()).map(start).collect();
+        let positions = self.positions(&packing, &starts)?;
+
+        let words = self.embed(batch, prompt.as_ref())?; // (N, H), virtual rows in place
+        let mut x = self.embedding.finish(words, &positions, &self.device)?;
+        let angles = self.rope.as_ref().map(|rope| rope.angles(&positions, &self.device)).transpose()?;
+        let around = Surroundings { adapter, mode, packing: &packing, angles: angles.as_ref() };
+        for (block, memory) in self.blocks.iter().zip(&memories) {
+            x = block.forward(&x, &around, memory.as_ref(), cache.as_deref_mut())?;
+        }
+        if let Some(cache) = cache {
+            for (row, range) in packing.ranges().enumerate() {
+                let prefix = if cache.is_empty(row) { prefix } else { 0 };
+                cache.advance(row, prefix + range.len());
+            }
+        }
+        if virtual_rows > 0 {
+            x = drop_virtual_rows(&x, &packing, virtual_rows)?;
+        }
+        match &self.final_norm {
+            Some(norm) => norm.forward(&x),
+            None => Ok(x),
+        }
+    }
+
+    /// Next-token logits of hidden states: `(n, H) -> (n, V)`.
+    pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+        match &self.head {
+            Some(head) => head.frozen(hidden),
+            None => Ok(hidden.matmul(&self.embedding.words.t()?)?),
+        }
+    }
+
+    fn check(&self, batch: &Batch) -> Result<()> {
+        let vocab = self.config.shape.vocab as u32;
+        if let Some(id) = batch.ids.iter().find(|&&id| id >= vocab) {
+            return Err(Error::invalid(format!(
+                "token id {id} lies outside the model's vocabulary of {vocab}"
+            ))
+            .hint("tokenizer and model are not of one pair"));
+        }
+        if batch.ids.is_empty() {
+            return Err(Error::invalid("an empty batch has no hidden states"));
+        }
+        Ok(())
+    }
+
+    /// The position of each row.
+    fn positions(&self, packing: &Packing, starts: &[usize]) -> Result<Vec<u32>> {
+        let mut positions = Vec::with_capacity(packing.rows());
+        for (range, start) in packing.ranges().zip(starts) {
+            let end = start + range.len();
+            if end > self.config.context {
+                return Err(Error::too_long(format!(
+                    "{end} tokens do not fit the model's context of {}",
+                    self.config.context
+                )));
+            }
+            positions.extend((*start..end).map(|position| position as u32));
+        }
+        Ok(positions)
+    }
+
+    /// Word embeddings `(N, H)`, the adapter's rows before those of each sequence.
+    fn embed(&self, batch: &Batch, prompt: Option<&Tensor>) -> Result<Tensor> {
+        let ids = Tensor::new(&batch.ids[..], &self.device)?;
+        let words = self.embedding.words.index_select(&ids, 0)?;
+        let Some(prompt) = prompt else { return Ok(words) };
+        let mut parts = Vec::with_capacity(2 * batch.packing.len());
+        for range in batch.packing.ranges() {
+            parts.push(prompt.clone());
+            parts.push(words.narrow(0, range.start, range.len())?);
+        }
+        Ok(Tensor::cat(&parts, 0)?)
+    }
+}
+
+fn prefix_rows(memory: &Option<Memory>) -> usize {
+    match memory {
+        Some(Memory::Prefix { k, .. }) => k.dims()[1],
+        _ => 0,
+    }
+}
+
+/// Cuts the adapter's rows off again: heads, losses and decoding never see them.
+fn drop_virtual_rows(x: &Tensor, packing: &Packing, n: usize) -> Result<Tensor> {
+    let kept = packing.ranges().map(|range| x.narrow(0, range.start + n, range.len() - n));
+    Ok(Tensor::cat(&kept.collect::<Result<Vec<_>, _>>()?, 0)?)
+}
+
+impl Embedding {
+    /// Adds what stands between the word vectors and the first block.
+    fn finish(&self, words: Tensor, positions: &[u32], device: &Device) -> Result<Tensor> {
+        let mut x = words;
+        if let Some(table) = &self.positions {
+            x = (x + table.index_select(&Tensor::new(positions, device)?, 0)?)?;
+        }
+        if let Some(token_type) = &self.token_type {
+            x = x.broadcast_add(token_type)?;
+        }
+        match &self.norm {
+            Some(norm) => norm.forward(&x),
+            None => Ok(x),
+        }
+    }
+}
+
+/// Knows where each layer's weights are and what shape they have.
+struct Loader<'a> {
+    config: &'a Config,
+    names: &'static Names,
+    weights: &'a Weights,
+}
+
+impl Loader<'_> {
+    fn embedding(&self) -> Result<Embedding> {
+        let (shape, weights) = (&self.config.shape, self.weights);
+        let table = |name: &str, rows: usize| {
+            weights.get(&format!("{}.weight", weights.in_trunk(name)), &[rows, shape.hidden])
+        };
+        let token_type = match self.names.token_types {
+            None => None,
+            Some(name) => {
+                let rows = weights.rows(&format!("{}.weight", weights.in_trunk(name))).unwrap_or(0);
+                Some(table(name, rows)?.narrow(0, 0, 1)?)
+            }
+        };
+        Ok(Embedding {
+            words: table(self.names.embedding, shape.vocab)?,
+            positions: self.names.positions.map(|name| table(name, self.config.context)).transpose()?,
+            token_type,
+            norm: self.names.embedding_norm.map(|name| self.norm(&weights.in_trunk(name))).transpose()?,
+        })
+    }
+
+    fn block(&self, layer: usize) -> Result<Block> {
+        let (shape, names) = (self.config.shape, self.names);
+        let full = |name: &str| self.weights.in_trunk(&format!("{}.{layer}.{name}", names.layers));
+        let linear = |part: Part, name: &str| self.linear(Site::new(layer, part), &full(name));
+        Ok(Block {
+            attention: Attention {
+                q: linear(Part::Q, names.q)?,
+                k: linear(Part::K, names.k)?,
+                v: linear(Part::V, names.v)?,
+                o: linear(Part::O, names.o)?,
+                heads: Heads { query: shape.heads, kv: shape.kv_heads, dim: shape.head_dim },
+                causal: self.config.causal,
+            },
+            mlp: Mlp {
+                gate: names.gate.map(|name| linear(Part::Gate, name)).transpose()?,
+                up: linear(Part::Up, names.up)?,
+                down: linear(Part::Down, names.down)?,
+                activation: self.config.activation,
+            },
+            norms: (self.norm(&full(names.norms.0))?, self.norm(&full(names.norms.1))?),
+            place: self.config.norm_place,
+        })
+    }
+
+    fn linear(&self, site: Site, name: &str) -> Result<Linear> {
+        let (out, input) = self.config.shape.linear(site.part).unwrap_or_default();
+        Ok(Linear {
+            site,
+            weight: self.weights.get(&format!("{name}.weight"), &[out, input])?,
+            bias: self.weights.optional(&format!("{name}.bias"), &[out])?,
+        })
+    }
+
+    fn norm(&self, name: &str) -> Result<Norm> {
+        let (width, eps) = ([self.config.shape.hidden], self.config.norm_eps);
+        let weight = self.weights.get(&format!("{name}.weight"), &width)?;
+        Ok(match self.config.norm {
+            NormKind::Rms => Norm::Rms { weight, eps },
+            NormKind::Layer => {
+                Norm::Layer { weight, bias: self.weights.get(&format!("{name}.bias"), &width)?, eps }
+            }
+        })
+    }
+}

@@ -1,0 +1,171 @@
+//! Tensors by their Hugging Face names, wherever they lie: safetensors files or a GGUF file.
+//!
+//! Every tensor arrives as f32 and is checked against the shape the config promises. A loader that asks for *trainable*
+//! weights gets variables, registered under the same names.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::safetensors::MmapedSafetensors;
+use candle_core::{DType, Device, Tensor};
+use serde_json::Value;
+
+use super::gguf::Gguf;
+use crate::error::{Error, IoContext, Result};
+use crate::nn::Params;
+
+/// A source of named tensors.
+pub struct Weights {
+    source: Source,
+    device: Device,
+    /// Put before every name: `model.` when the file holds the trunk under a head, empty when bare.
+    trunk: String,
+    params: Option<RefCell<Params>>,
+}
+
+enum Source {
+    /// The mapping is dropped with `Weights`: tensors are copied out, so a mapped file does not count twice.
+    Safetensors(MmapedSafetensors),
+    Gguf(Gguf),
+    Memory(BTreeMap<String, Tensor>),
+}
+
+impl Weights {
+    /// The safetensors files of a model directory: `model.safetensors`, or the shards its index names.
+    ///
+    /// # Errors
+    /// `NotFound` without weights, `Corrupt` when a file is damaged.
+    pub fn from_dir(dir: &Path, device: &Device) -> Result<Self> {
+        let files = weight_files(dir)?;
+        // Safe as long as nobody truncates the file under us, which no reader of files can rule out.
+        let mapped = unsafe { MmapedSafetensors::multi(&files) }.map_err(|e| {
+            Error::corrupt(format!("`{}`: {e}", dir.display())).hint("fetch or save the model again")
+        })?;
+        Ok(Self::new(Source::Safetensors(mapped), device))
+    }
+
+    pub(super) fn from_gguf(gguf: Gguf, device: &Device) -> Self {
+        Self::new(Source::Gguf(gguf), device)
+    }
+
+    /// Weights made in memory: tests, merged models.
+    pub fn from_tensors(tensors: BTreeMap<String, Tensor>, device: &Device) -> Self {
+        Self::new(Source::Memory(tensors), device)
+    }
+
+    fn new(source: Source, device: &Device) -> Self {
+        Self { source, device: device.clone(), trunk: String::new(), params: None }
+    }
+
+    /// Hands out variables from here on; [`Weights::into_params`] returns them.
+    #[must_use]
+    pub fn trainable(mut self) -> Self {
+        self.params = Some(RefCell::default());
+        self
+    }
+
+    /// The variables handed out.
+    pub fn into_params(self) -> Params {
+        self.params.map(RefCell::into_inner).unwrap_or_default()
+    }
+
+    /// Finds out whether names inside the trunk carry `prefix` in this file, by one name that must be there.
+    pub(super) fn locate_trunk(&mut self, prefix: &str, known: &str) {
+        self.trunk =
+            if self.contains(&format!("{prefix}{known}.weight")) { prefix.to_owned() } else { String::new() };
+    }
+
+    /// The full name of a tensor inside the trunk.
+    pub(super) fn in_trunk(&self, name: &str) -> String {
+        format!("{}{name}", self.trunk)
+    }
+
+    pub fn contains(&self, name: &str) -> bool {
+        match &self.source {
+            Source::Safetensors(files) => files.get(name).is_ok(),
+            Source::Gguf(gguf) => gguf.contains(name),
+            Source::Memory(tensors) => tensors.contains_key(name),
+        }
+    }
+
+    /// The tensor `name` as f32.
+    ///
+    /// # Errors
+    /// `Corrupt`, naming the tensor, when it is missing or has another shape.
+    pub fn get(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        let tensor = self.load(name)?;
+        if tensor.dims() != shape {
+            return Err(Error::corrupt(format!(
+                "tensor `{name}` has shape {:?}, the config promises {shape:?}",
+                tensor.dims()
+            ))
+            .hint("config.json and the weights are not of one model"));
+        }
+        match &self.params {
+            Some(params) => params.borrow_mut().insert(name, &tensor),
+            None => Ok(tensor),
+        }
+    }
+
+    /// Like [`Weights::get`], `None` when there is no such tensor.
+    pub fn optional(&self, name: &str, shape: &[usize]) -> Result<Option<Tensor>> {
+        if self.contains(name) { self.get(name, shape).map(Some) } else { Ok(None) }
+    }
+
+    /// The number of rows of a matrix, without loading it.
+    pub fn rows(&self, name: &str) -> Option<usize> {
+        match &self.source {
+            Source::Safetensors(files) => files.get(name).ok()?.shape().first().copied(),
+            Source::Gguf(gguf) => gguf.rows(name),
+            Source::Memory(tensors) => tensors.get(name)?.dims().first().copied(),
+        }
+    }
+
+    fn load(&self, name: &str) -> Result<Tensor> {
+        let missing = || {
+            Error::corrupt(format!("the weights hold no tensor `{name}`"))
+                .hint("config.json and the weights are not of one model, or a shard is missing")
+        };
+        if !self.contains(name) {
+            return Err(missing());
+        }
+        let tensor = match &self.source {
+            Source::Safetensors(files) => files.load(name, &self.device)?,
+            Source::Gguf(gguf) => gguf.load(name, &self.device)?,
+            Source::Memory(tensors) => tensors.get(name).cloned().ok_or_else(missing)?,
+        };
+        Ok(tensor.to_dtype(DType::F32)?)
+    }
+}
+
+/// The weight files of a directory, sorted.
+pub(super) fn weight_files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let single = dir.join("model.safetensors");
+    if single.exists() {
+        return Ok(vec![single]);
+    }
+    let index = dir.join("model.safetensors.index.json");
+    if !index.exists() {
+        return Err(Error::not_found(format!("`{}` has no model.safetensors", dir.display()))
+            .hint("save the model with safe_serialization; pickled pytorch_model.bin files are not read"));
+    }
+    let json = std::fs::read(&index).at("read", &index)?;
+    let value: Value = serde_json::from_slice(&json)
+        .map_err(|e| Error::corrupt(format!("`{}` is not JSON: {e}", index.display())))?;
+    let map = value.get("weight_map").and_then(Value::as_object);
+    let map = map.ok_or_else(|| Error::corrupt(format!("`{}` has no weight_map", index.display())))?;
+    let names: std::collections::BTreeSet<&str> = map.values().filter_map(Value::as_str).collect();
+    names
+        .into_iter()
+        .map(|name| {
+            let file = dir.join(name);
+            // A shard name with folders in it could point anywhere.
+            if name.contains(['/', '\\']) || !file.exists() {
+                return Err(Error::not_found(format!("shard `{name}` of `{}` is missing", dir.display()))
+                    .hint("fetch the model again"));
+            }
+            Ok(file)
+        })
+        .collect()
+}

@@ -1,0 +1,180 @@
+//! Attention: the one place where queries meet keys, for every family, method, cache and batch layout.
+//!
+//! Vaswani et al. 2017, arXiv 1706.03762; grouped query heads: Ainslie et al. 2023, arXiv 2305.13245. Query head `h` reads
+//! key/value head `h * nkv / nh`.
+
+use candle_core::{D, Tensor};
+
+use super::block::Surroundings;
+use super::{KvCache, Linear, Memory, Segment};
+use crate::error::Result;
+
+#[derive(Debug, Clone)]
+pub struct Attention {
+    pub q: Linear,
+    pub k: Linear,
+    pub v: Linear,
+    pub o: Linear,
+    pub heads: Heads,
+    /// Whether a token sees only itself and what stands before it.
+    pub causal: bool,
+}
+
+/// How rows split into heads.
+#[derive(Debug, Clone, Copy)]
+pub struct Heads {
+    /// `nh`, a multiple of `nkv`.
+    pub query: usize,
+    /// `nkv`
+    pub kv: usize,
+    /// `d`
+    pub dim: usize,
+}
+
+impl Attention {
+    /// `(N, H) -> (N, H)`
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        around: &Surroundings,
+        memory: Option<&Memory>,
+        cache: Option<&mut KvCache>,
+    ) -> Result<Tensor> {
+        let q = around.linear(&self.q, x)?; // (N, nh * d)
+        let k = around.linear(&self.k, x)?; // (N, nkv * d)
+        let v = around.linear(&self.v, x)?;
+        let (q, k) = match around.angles {
+            Some(angles) => (angles.rotate(&q, self.heads.query)?, angles.rotate(&k, self.heads.kv)?),
+            None => (q, k),
+        };
+        let prefix = match memory {
+            Some(Memory::Prefix { k, v }) => Some((as_rows(k)?, as_rows(v)?)),
+            _ => None,
+        };
+        let mut mixed = match cache {
+            Some(cache) => self.attend_cached(&q, (&k, &v), prefix, around, cache)?,
+            None => {
+                let (k, v, segments) = behind_prefix(&k, &v, prefix, around)?;
+                attend(&q, &k, &v, &segments, self.heads, self.causal)?
+            }
+        };
+        if let Some(Memory::Gated { tokens, gate }) = memory {
+            mixed = (mixed + self.attend_gated(&q, tokens, gate, around)?)?;
+        }
+        around.linear(&self.o, &mixed)
+    }
+
+    /// Each sequence over its own cache, which keeps the new keys and values. The prefix goes in first, once.
+    fn attend_cached(
+        &self,
+        q: &Tensor,
+        (k, v): (&Tensor, &Tensor),
+        prefix: Option<(Tensor, Tensor)>,
+        around: &Surroundings,
+        cache: &mut KvCache,
+    ) -> Result<Tensor> {
+        let mut outputs = Vec::with_capacity(around.packing.len());
+        for (row, range) in around.packing.ranges().enumerate() {
+            let mut k = k.narrow(0, range.start, range.len())?;
+            let mut v = v.narrow(0, range.start, range.len())?;
+            if let Some((prefix_k, prefix_v)) = prefix.as_ref().filter(|_| cache.is_empty(row)) {
+                k = Tensor::cat(&[prefix_k, &k], 0)?;
+                v = Tensor::cat(&[prefix_v, &v], 0)?;
+            }
+            let (k, v) = cache.append(self.q.site.layer, row, &k, &v)?; // (S, nkv * d)
+            let q = q.narrow(0, range.start, range.len())?;
+            let segment = Segment { queries: 0..range.len(), keys: 0..k.dim(0)? };
+            outputs.push(attend(&q, &k, &v, &[segment], self.heads, self.causal)?);
+        }
+        Ok(if outputs.len() == 1 { outputs.remove(0) } else { Tensor::cat(&outputs, 0)? })
+    }
+
+    /// LLaMA-Adapter: learned vectors through the frozen projections, under a softmax of their own.
+    fn attend_gated(
+        &self,
+        q: &Tensor,
+        tokens: &Tensor,
+        gate: &Tensor,
+        around: &Surroundings,
+    ) -> Result<Tensor> {
+        let (k, v) = (self.k.frozen(tokens)?, self.v.frozen(tokens)?); // (n, nkv * d)
+        let keys = 0..k.dim(0)?;
+        let segments: Vec<_> =
+            around.packing.ranges().map(|queries| Segment { queries, keys: keys.clone() }).collect();
+        let mixed = attend(q, &k, &v, &segments, self.heads, false)?; // (N, nh * d)
+        let per_head = mixed.reshape(((), self.heads.query, self.heads.dim))?;
+        let gate = gate.reshape((1, self.heads.query, 1))?;
+        Ok(per_head.broadcast_mul(&gate)?.reshape(mixed.shape())?)
+    }
+}
+
+/// `(nkv, n, d) -> (n, nkv * d)`
+fn as_rows(heads: &Tensor) -> Result<Tensor> {
+    let (kv, n, d) = heads.dims3()?;
+    Ok(heads.transpose(0, 1)?.reshape((n, kv * d))?)
+}
+
+/// Keys and values with the prefix before each sequence's own.
+fn behind_prefix(
+    k: &Tensor,
+    v: &Tensor,
+    prefix: Option<(Tensor, Tensor)>,
+    around: &Surroundings,
+) -> Result<(Tensor, Tensor, Vec<Segment>)> {
+    let Some((prefix_k, prefix_v)) = prefix else {
+        return Ok((k.clone(), v.clone(), around.packing.to_itself()));
+    };
+    let lay = |rows: &Tensor, prefix: &Tensor| -> Result<Tensor> {
+        let mut parts = Vec::with_capacity(2 * around.packing.len());
+        for range in around.packing.ranges() {
+            parts.push(prefix.clone());
+            parts.push(rows.narrow(0, range.start, range.len())?);
+        }
+        Ok(Tensor::cat(&parts, 0)?)
+    };
+    let keys = around.packing.widened(prefix_k.dim(0)?);
+    let segments = around.packing.ranges().zip(keys.ranges());
+    let segments = segments.map(|(queries, keys)| Segment { queries, keys }).collect();
+    Ok((lay(k, &prefix_k)?, lay(v, &prefix_v)?, segments))
+}
+
+/// `softmax(q kᵀ / √d + mask) v` for each segment and head.
+///
+/// `q` `(N, nh * d)`, `k` and `v` `(S, nkv * d)` -> `(N, nh * d)`. The segments' queries cover `q` in order.
+pub(super) fn attend(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    segments: &[Segment],
+    heads: Heads,
+    causal: bool,
+) -> Result<Tensor> {
+    let group = heads.query / heads.kv;
+    let scale = 1.0 / (heads.dim as f64).sqrt();
+    let mut outputs = Vec::with_capacity(segments.len());
+    for segment in segments.iter().filter(|segment| !segment.queries.is_empty()) {
+        let (t, s) = (segment.queries.len(), segment.keys.len());
+        let kv_heads = |x: &Tensor| -> Result<Tensor> {
+            let x = x.narrow(0, segment.keys.start, s)?.reshape((s, heads.kv, heads.dim))?;
+            Ok(x.transpose(0, 1)?.contiguous()?) // (nkv, S, d)
+        };
+        let q = q.narrow(0, segment.queries.start, t)?.reshape((t, heads.kv, group, heads.dim))?;
+        let q = q.permute((1, 2, 0, 3))?.reshape((heads.kv, group * t, heads.dim))?; // one group of queries a kv head
+        let scores = (q.matmul(&kv_heads(k)?.transpose(1, 2)?)? * scale)?; // (nkv, group * T, S)
+        let scores = scores.reshape((heads.kv, group, t, s))?;
+        let scores =
+            if causal && t > 1 { scores.broadcast_add(&causal_mask(t, s, q.device())?)? } else { scores };
+        let weights = candle_nn::ops::softmax(&scores, D::Minus1)?.reshape((heads.kv, group * t, s))?;
+        let mixed = weights.matmul(&kv_heads(v)?)?.reshape((heads.kv, group, t, heads.dim))?;
+        outputs.push(mixed.permute((2, 0, 1, 3))?.reshape((t, heads.query * heads.dim))?);
+    }
+    Ok(Tensor::cat(&outputs, 0)?)
+}
+
+/// `(T, S)`: 0 where query `i` may look at key `j`, minus infinity where `j` lies in its future.
+fn causal_mask(t: usize, s: usize, device: &candle_core::Device) -> Result<Tensor> {
+    let before = s - t;
+    let cell = |i: usize, j: usize| if j <= i + before { 0f32 } else { f32::NEG_INFINITY };
+    let cells: Vec<f32> = (0..t).flat_map(|i| (0..s).map(move |j| cell(i, j))).collect();
+    Ok(Tensor::from_vec(cells, (t, s), device)?)
+}

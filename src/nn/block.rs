@@ -1,0 +1,76 @@
+//! One layer of the stack: attention and MLP around a residual stream.
+
+use candle_core::Tensor;
+
+use super::{Adapter, Angles, Attention, KvCache, Linear, Memory, Mlp, Mode, Norm, Packing, Part, Site};
+use crate::error::Result;
+
+#[derive(Debug, Clone)]
+pub struct Block {
+    pub attention: Attention,
+    pub mlp: Mlp,
+    pub norms: (Norm, Norm),
+    pub place: NormPlace,
+}
+
+/// Where a block normalises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormPlace {
+    /// `x + f(norm(x))` (GPT, Llama)
+    Before,
+    /// `norm(x + f(x))` (BERT)
+    After,
+}
+
+/// What all blocks share during one pass.
+pub struct Surroundings<'a> {
+    pub adapter: &'a dyn Adapter,
+    pub mode: Mode,
+    pub packing: &'a Packing,
+    /// `None` in models without rotary positions.
+    pub angles: Option<&'a Angles>,
+}
+
+impl Surroundings<'_> {
+    /// A linear as the adapter wants it.
+    pub fn linear(&self, linear: &Linear, x: &Tensor) -> Result<Tensor> {
+        self.adapter.linear(linear, x, self.mode)
+    }
+}
+
+impl Block {
+    /// `(N, H) -> (N, H)`
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        around: &Surroundings,
+        memory: Option<&Memory>,
+        cache: Option<&mut KvCache>,
+    ) -> Result<Tensor> {
+        let layer = self.attention.q.site.layer;
+        let x = self.sublayer(x, Site::new(layer, Part::Attention), &self.norms.0, around, |x| {
+            self.attention.forward(x, around, memory, cache)
+        })?;
+        self.sublayer(&x, Site::new(layer, Part::Mlp), &self.norms.1, around, |x| self.mlp.forward(x, around))
+    }
+
+    fn sublayer(
+        &self,
+        x: &Tensor,
+        site: Site,
+        norm: &Norm,
+        around: &Surroundings,
+        f: impl FnOnce(&Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        match self.place {
+            NormPlace::Before => {
+                let h = f(&norm.forward(x)?)?;
+                Ok((x + around.adapter.sublayer(site, x, h, None)?)?)
+            }
+            NormPlace::After => {
+                let h = around.adapter.sublayer(site, x, f(x)?, Some(norm))?;
+                norm.forward(&(x + h)?)
+            }
+        }
+    }
+}

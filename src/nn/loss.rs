@@ -1,0 +1,89 @@
+//! Losses, over the rows that carry a label and no others.
+
+use candle_core::{D, Tensor};
+
+use super::Packing;
+use crate::error::{Error, Result};
+
+/// The label of a token that is read but not learned from.
+pub const IGNORE: i64 = -100;
+
+/// Rows whose logits are scored at a time: bounds the memory of `(rows, V)`.
+const CHUNK: usize = 128;
+
+/// What some rows of a packed batch should say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Targets {
+    /// Row of the hidden states, ascending.
+    pub rows: Vec<u32>,
+    /// The right token (or class) for that row.
+    pub ids: Vec<u32>,
+}
+
+impl Targets {
+    /// Next-token targets: row `i` of a sequence should say the label of row `i + 1`, unless that is [`IGNORE`].
+    /// `labels` is packed like the tokens, one a row.
+    pub fn next_token(labels: &[i64], packing: &Packing) -> Self {
+        let mut targets = Self { rows: Vec::new(), ids: Vec::new() };
+        for range in packing.ranges() {
+            for row in range.start..range.end.saturating_sub(1) {
+                if labels[row + 1] != IGNORE {
+                    targets.rows.push(row as u32);
+                    targets.ids.push(labels[row + 1] as u32);
+                }
+            }
+        }
+        targets
+    }
+}
+
+/// Mean cross-entropy `logsumexp(z) - z[target]` over the targets' rows. `head` makes logits `(n, V)` of hidden states
+/// `(n, H)`; it sees labelled rows only, a chunk at a time.
+///
+/// # Errors
+/// `Invalid` when nothing carries a label.
+pub fn cross_entropy(
+    hidden: &Tensor,
+    targets: &Targets,
+    head: impl Fn(&Tensor) -> Result<Tensor>,
+) -> Result<Tensor> {
+    if targets.rows.is_empty() {
+        return Err(Error::invalid("no token of this batch carries a label, so there is no loss"));
+    }
+    let mut sum: Option<Tensor> = None;
+    for (rows, ids) in targets.rows.chunks(CHUNK).zip(targets.ids.chunks(CHUNK)) {
+        let rows = Tensor::new(rows, hidden.device())?;
+        let ids = Tensor::new(ids, hidden.device())?.unsqueeze(1)?;
+        let logits = head(&hidden.index_select(&rows, 0)?)?; // (n, V)
+        let log_probabilities = candle_nn::ops::log_softmax(&logits, D::Minus1)?;
+        let part = log_probabilities.gather(&ids, 1)?.sum_all()?;
+        sum = Some(match sum {
+            Some(sum) => (sum + part)?,
+            None => part,
+        });
+    }
+    let sum = sum.ok_or_else(|| Error::invalid("no labelled rows"))?;
+    Ok((sum / -(targets.rows.len() as f64))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn labels_are_shifted_inside_each_sequence() {
+        let packing = Packing::new([3, 2]);
+        let targets = Targets::next_token(&[IGNORE, 5, 6, 7, 8], &packing);
+        assert_eq!(targets, Targets { rows: vec![0, 1, 3], ids: vec![5, 6, 8] });
+    }
+
+    // torch: F.cross_entropy(torch.tensor([[2., .5, -1.]]), torch.tensor([1]))
+    #[test]
+    fn cross_entropy_equals_the_reference() {
+        let logits = Tensor::new(&[[2f32, 0.5, -1.0]], &Device::Cpu).unwrap();
+        let targets = Targets { rows: vec![0], ids: vec![1] };
+        let loss = cross_entropy(&logits, &targets, |h| Ok(h.clone())).unwrap().to_scalar::<f32>().unwrap();
+        assert!((loss - 1.741311).abs() < 1e-6, "{loss}");
+    }
+}

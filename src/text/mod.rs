@@ -1,6 +1,6 @@
 //! Words: files become documents, documents become chunks, text becomes token ids, and claims are held against text.
 
-pub mod boundaries;
+mod boundaries;
 pub mod chunk;
 pub mod document;
 mod gguf_tokenizer;

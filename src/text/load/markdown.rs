@@ -163,7 +163,7 @@ fn front_matter(source: &str, start: usize) -> (BTreeMap<String, String>, usize)
                 }
             }
             // A document may also just begin with a rule: then no key comes first.
-            None if !any_key && !(line.is_empty() || line.starts_with(['#', '['])) => return none,
+            None if !(any_key || line.is_empty() || line.starts_with(['#', '['])) => return none,
             None => {}
         }
     }

@@ -10,6 +10,7 @@
 mod pack;
 mod section;
 mod tokens;
+mod units;
 
 use std::ops::Range;
 

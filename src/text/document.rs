@@ -57,7 +57,7 @@ pub enum BlockKind {
     ListItem,
     /// Kept whole unless it is longer than a chunk, then cut at line ends.
     Code,
-    /// Starts a section of its own without being a heading: one record of a JSON Lines file, titled or not.
+    /// Starts a section of its own: one record of a JSON Lines file. The range is its title, empty when it has none.
     Record,
 }
 
@@ -83,7 +83,8 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// The smallest source range that holds everything `text` came from; empty at 0 when nothing there has a source.
+    /// The smallest source range that holds everything `text` came from; empty, and behind what comes before it, when
+    /// nothing there has a source.
     pub fn source_range(&self, text: Range<usize>) -> Range<usize> {
         let pieces = match self {
             Self::Same => return text,
@@ -103,7 +104,34 @@ impl Origin {
                 Some(so_far) => so_far.start.min(start)..so_far.end.max(end),
             });
         }
-        range.unwrap_or(0..0)
+        range.unwrap_or_else(|| {
+            let before = pieces[..first].last().map(|piece| piece.source + piece.source_len);
+            let at = before.or_else(|| pieces.first().map(|piece| piece.source)).unwrap_or(0);
+            at..at
+        })
+    }
+}
+
+impl Origin {
+    /// The same for `text` alone: what led back from `text.start` now leads back from 0.
+    ///
+    /// `text` must not cut through a piece whose bytes differ from its source's; loaders make those one character long.
+    pub fn slice(&self, text: &Range<usize>) -> Self {
+        let Self::Pieces(pieces) = self else { return Self::Same };
+        let first = pieces.partition_point(|piece| piece.text + piece.text_len <= text.start);
+        let touched = pieces[first..].iter().take_while(|piece| piece.text < text.end);
+        let clipped = touched.map(|piece| {
+            let start = piece.text.max(text.start);
+            let end = (piece.text + piece.text_len).min(text.end);
+            let exact = piece.text_len == piece.source_len;
+            Piece {
+                text: start - text.start,
+                text_len: end - start,
+                source: if exact { piece.source + (start - piece.text) } else { piece.source },
+                source_len: if exact { end - start } else { piece.source_len },
+            }
+        });
+        Self::Pieces(clipped.collect())
     }
 }
 
@@ -135,6 +163,7 @@ mod tests {
         assert_eq!(origin.source_range(1..3), 4..10);
         assert_eq!(origin.source_range(4..5), 15..16);
         assert_eq!(origin.source_range(0..5), 3..16);
+        assert_eq!(origin.source_range(5..9), 16..16);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Words: files become documents, documents become chunks, text becomes token ids, and claims are held against text.
 
+mod boundaries;
 pub mod chunk;
 pub mod document;
 mod gguf_tokenizer;
+pub mod load;
 pub mod tokenizer;

@@ -201,3 +201,34 @@ fn json_object(file: &Path) -> Result<serde_json::Map<String, serde_json::Value>
     serde_json::from_slice(&bytes)
         .map_err(|e| Error::corrupt(format!("`{}` is not a JSON object: {e}", file.display())))
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A BERT tokenizer of a few hundred pieces: every letter alone, as a beginning and as a continuation, and some
+    /// syllables, so that words cost one to many tokens, as with the real one. Most CJK characters and emoji are unknown.
+    pub(crate) fn tiny_bert() -> Tokenizer {
+        let mut pieces = vec!["[UNK]".to_owned()];
+        pieces.extend((b'!'..=b'~').map(|byte| (byte as char).to_string()));
+        pieces.extend((b'a'..=b'z').chain(b'0'..=b'9').map(|byte| format!("##{}", byte as char)));
+        pieces.extend(
+            ["the", "owner", "##ship", "##ing", "al", "##pha", "be", "##ta", "所", "有"].map(str::to_owned),
+        );
+        let vocab: serde_json::Map<_, _> = pieces.into_iter().zip((0..).map(|id: u32| id.into())).collect();
+        let json = serde_json::json!({
+            "version": "1.0", "added_tokens": [],
+            "normalizer": {
+                "type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "lowercase": true,
+                "strip_accents": null,
+            },
+            "pre_tokenizer": { "type": "BertPreTokenizer" },
+            "model": {
+                "type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+                "max_input_chars_per_word": 100, "vocab": vocab,
+            },
+        });
+        let inner = tokenizers::Tokenizer::from_bytes(json.to_string()).expect("a complete tokenizer.json");
+        Tokenizer::new(inner, None, Vec::new(), None).expect("nothing to fail")
+    }
+}

@@ -1,0 +1,239 @@
+//! JSON Lines: one record a line, its text in `text`, `content`, `body` or `passage`, optionally a `title` and an id.
+//!
+//! A line may also be a bare string. The document's text is the decoded strings, one after another; every record is a
+//! section of its own, headed by its title. A line that is not JSON stops the file: half a corpus is worse than none,
+//! because nobody notices what is missing.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use serde_json::Value;
+
+use super::text_builder::TextBuilder;
+use super::{after_bom, plain, trimmed};
+use crate::error::{Error, Result};
+use crate::text::document::{Block, BlockKind, Document, Format};
+
+/// Where a record's text may be, best first.
+const TEXT_FIELDS: [&str; 4] = ["text", "content", "body", "passage"];
+const ID_FIELDS: [&str; 2] = ["_id", "id"];
+
+pub(super) fn read(name: &str, source: String) -> Result<Document> {
+    let mut builder = TextBuilder::default();
+    let mut blocks = Vec::new();
+    let mut at = after_bom(&source);
+    for (line, number) in source[at..].split_inclusive('\n').zip(1..) {
+        let range = at..at + line.len();
+        at = range.end;
+        let Some(range) = trimmed(&source, range) else { continue };
+        record(&source, range, &mut builder, &mut blocks)
+            .map_err(|error| error.within(format_args!("line {number}")))?;
+    }
+    let (text, origin) = builder.finish();
+    Ok(Document {
+        path: name.to_owned(),
+        format: Format::JsonLines,
+        title: None,
+        text,
+        source,
+        origin,
+        blocks,
+        fields: BTreeMap::new(),
+    })
+}
+
+/// The id (`_id` or `id`) of a record, given its line; how a found passage leads back to a judged corpus.
+pub fn record_id(line: &str) -> Option<String> {
+    let record: Value = serde_json::from_str(line).ok()?;
+    match ID_FIELDS.iter().find_map(|field| record.get(field))? {
+        Value::String(id) => Some(id.clone()),
+        Value::Number(id) => Some(id.to_string()),
+        _ => None,
+    }
+}
+
+/// Adds the record at `source[line]`: a [`BlockKind::Record`] over its title, then its paragraphs.
+fn record(
+    source: &str,
+    line: Range<usize>,
+    builder: &mut TextBuilder,
+    blocks: &mut Vec<Block>,
+) -> Result<()> {
+    let parsed: Value = serde_json::from_str(&source[line.clone()]).map_err(|error| {
+        Error::invalid(format!("not JSON: {error}")).hint("every line is one JSON object")
+    })?;
+    let (title, text) = match &parsed {
+        Value::String(_) => (None, Some(line)),
+        Value::Object(_) => {
+            let members = members(source, line);
+            let string = |field: &str| {
+                let (_, value) = members.iter().find(|(key, _)| &source[key.clone()] == field)?;
+                source[value.clone()].starts_with('"').then(|| value.clone())
+            };
+            if !TEXT_FIELDS.iter().any(|field| parsed.get(field).is_some()) {
+                return Err(Error::invalid("a record without text")
+                    .hint(format!("put it in one of these fields: {}", TEXT_FIELDS.join(", "))));
+            }
+            (string("title"), TEXT_FIELDS.iter().find_map(|field| string(field)))
+        }
+        _ => {
+            return Err(
+                Error::invalid("neither a JSON object nor a string").hint("every line is one JSON object")
+            );
+        }
+    };
+
+    if builder.len() > 0 {
+        builder.insert("\n\n");
+    }
+    let titled = title.and_then(|title| decode(source, title, builder));
+    let heading = match &titled {
+        Some(title) => {
+            builder.insert("\n\n");
+            title.clone()
+        }
+        None => builder.len()..builder.len(),
+    };
+    blocks.push(Block { kind: BlockKind::Record, range: heading });
+    if let Some(range) = text.and_then(|text| decode(source, text, builder)) {
+        let paragraphs = plain::paragraphs(builder.text(), range).into_iter();
+        blocks.extend(paragraphs.map(|range| Block { kind: BlockKind::Paragraph, range }));
+    }
+    Ok(())
+}
+
+/// Appends the JSON string at `source[value]` (quotes included), decoded; its range in the text without the whitespace
+/// at its ends, or `None` when it holds nothing else. The string is known to be valid JSON.
+fn decode(source: &str, value: Range<usize>, builder: &mut TextBuilder) -> Option<Range<usize>> {
+    let start = builder.len();
+    let (mut at, end) = (value.start + 1, value.end - 1);
+    while at < end {
+        let rest = &source[at..end];
+        let plain = rest.find('\\').unwrap_or(rest.len());
+        builder.copy(source, at..at + plain);
+        at += plain;
+        if at < end {
+            let (character, len) = escape(&source[at..end]);
+            builder.decoded(character, at..at + len);
+            at += len;
+        }
+    }
+    trimmed(builder.text(), start..builder.len())
+}
+
+/// The character of the escape `rest` starts with, and the escape's length in bytes.
+fn escape(rest: &str) -> (char, usize) {
+    let unit = |at: usize| {
+        let digits = rest.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let simple = match rest.as_bytes().get(1) {
+        Some(b'u') => {
+            let units = [unit(0), unit(6)].into_iter().flatten();
+            return match char::decode_utf16(units).next() {
+                Some(Ok(character)) => (character, 6 * character.len_utf16()),
+                _ => (char::REPLACEMENT_CHARACTER, 6.min(rest.len())),
+            };
+        }
+        Some(b'n') => '\n',
+        Some(b't') => '\t',
+        Some(b'r') => '\r',
+        Some(b'b') => '\u{8}',
+        Some(b'f') => '\u{c}',
+        Some(b'"') => '"',
+        Some(b'/') => '/',
+        _ => '\\',
+    };
+    (simple, 2.min(rest.len()))
+}
+
+/// The members of the JSON object at `source[object]`: where each key (without quotes) and each value is. The object is
+/// known to be valid JSON, so only strings and nesting have to be told apart.
+fn members(source: &str, object: Range<usize>) -> Vec<(Range<usize>, Range<usize>)> {
+    let bytes = source.as_bytes();
+    let string_end = |mut at: usize| {
+        at += 1;
+        while at < object.end && bytes[at] != b'"' {
+            at += if bytes[at] == b'\\' { 2 } else { 1 };
+        }
+        (at + 1).min(object.end)
+    };
+    let mut members = Vec::new();
+    let mut at = object.start + 1;
+    while let Some(quote) = source[at..object.end].find('"') {
+        let key = at + quote..string_end(at + quote);
+        let Some(colon) = source[key.end..object.end].find(':') else { break };
+        let value_start = key.end + colon + 1;
+        let mut depth = 0;
+        at = value_start;
+        while at < object.end {
+            match bytes[at] {
+                b'"' => {
+                    at = string_end(at);
+                    continue;
+                }
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' if depth > 0 => depth -= 1,
+                b',' | b'}' if depth == 0 => break,
+                _ => {}
+            }
+            at += 1;
+        }
+        if let Some(value) = trimmed(source, value_start..at) {
+            members.push((key.start + 1..key.end - 1, value));
+        }
+        // A comma, or the object's own end.
+        at = (at + 1).min(object.end);
+    }
+    members
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blocks(document: &Document) -> Vec<(BlockKind, &str)> {
+        document.blocks.iter().map(|block| (block.kind, &document.text[block.range.clone()])).collect()
+    }
+
+    #[test]
+    fn a_record_is_its_title_and_its_paragraphs() {
+        let source = concat!(
+            r#"{"_id": "7", "meta": {"text": "no", "l": [1, "}"]}, "title": "On \"owls\"", "text": "One.\n\nTwo \u00e9\ud83d\ude00."}"#,
+            "\n\n\"bare\"\n"
+        );
+        let document = read("a.jsonl", source.to_owned()).unwrap();
+        assert_eq!(
+            blocks(&document),
+            [
+                (BlockKind::Record, "On \"owls\""),
+                (BlockKind::Paragraph, "One."),
+                (BlockKind::Paragraph, "Two é😀."),
+                (BlockKind::Record, ""),
+                (BlockKind::Paragraph, "bare"),
+            ]
+        );
+        let two = document.blocks[2].range.clone();
+        assert_eq!(&document.source[document.origin.source_range(two)], r"Two \u00e9\ud83d\ude00.");
+        assert_eq!(record_id(source.lines().next().unwrap()).as_deref(), Some("7"));
+    }
+
+    #[test]
+    fn the_first_field_that_holds_a_string_is_the_text() {
+        let document = read("a.jsonl", r#"{"body":"b","text":null,"content":["x"]}"#.to_owned()).unwrap();
+        assert_eq!(blocks(&document)[1], (BlockKind::Paragraph, "b"));
+    }
+
+    #[test]
+    fn what_is_not_a_record_is_named_by_its_line() {
+        for (line, complaint) in [
+            ("{oops", "line 2: not JSON"),
+            ("[1]", "line 2: neither"),
+            (r#"{"a":1}"#, "line 2: a record without text"),
+        ] {
+            let error = read("a.jsonl", format!("\"fine\"\n{line}\n")).unwrap_err();
+            assert!(error.to_string().starts_with(complaint), "{error}");
+            assert!(error.advice().is_some());
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Files -> Documents: which files, how each is read, and the one door they all come through.
+//!
+//! The *name* of a file decides how it is read ([`format_of`]); its bytes only decide whether it is text at all. Every
+//! loader keeps the way back to the file's own bytes, because a citation has to open at the right place. A loader reads
+//! one file and looks at nothing else: no links are followed, nothing is fetched, nothing is run.
+
+mod code;
+mod format;
+mod html;
+mod json_lines;
+pub mod markdown;
+mod paths;
+mod plain;
+mod text_builder;
+mod walk;
+
+use std::fs;
+use std::path::Path;
+
+pub use format::format_of;
+pub use json_lines::record_id;
+pub use paths::display_path;
+pub use walk::{File, Walk, walk};
+
+use super::boundaries::trimmed;
+use super::document::{Document, Format};
+use crate::error::{Error, IoContext, Result};
+
+/// The byte order mark some editors write; it stays in the source and belongs to no block.
+pub(crate) const BOM: &str = "\u{feff}";
+
+/// A NUL among this many first bytes means "not text" before the whole file is looked at.
+const SNIFFED: usize = 8 * 1024;
+
+/// Reads the file at `path` into a document called `name` (see [`display_path`]).
+///
+/// # Errors
+/// `Io` when it cannot be read, and everything [`parse`] returns.
+pub fn load(path: &Path, name: &str) -> Result<Document> {
+    let bytes = fs::read(path).at("read", path)?;
+    parse(name, bytes)
+}
+
+/// Reads `bytes`, the content of a file called `name`; a name of no known kind is read as plain text.
+///
+/// # Errors
+/// `Invalid` when the bytes are not UTF-8 text or not what the name promises; it names the file and the place.
+pub fn parse(name: &str, bytes: Vec<u8>) -> Result<Document> {
+    let source = decode(bytes).map_err(|error| error.within(format_args!("`{name}`")))?;
+    let format = format_of(Path::new(name)).unwrap_or(Format::Text);
+    let document = match format {
+        Format::Markdown => markdown::read(name, source),
+        Format::Text => plain::read(name, source),
+        Format::Html => html::read(name, source),
+        Format::JsonLines => {
+            json_lines::read(name, source).map_err(|error| error.within(format_args!("`{name}`")))?
+        }
+        Format::Code => code::read(name, source),
+    };
+    Ok(document)
+}
+
+/// The bytes as text, or where they stop being text.
+fn decode(bytes: Vec<u8>) -> Result<String> {
+    const SAVE_AS: &str = "save it as UTF-8 text, or leave it out with a line in .ignore";
+    if let Some(at) = bytes.iter().take(SNIFFED).position(|&byte| byte == 0) {
+        return Err(Error::invalid(format!("not text: NUL at byte {at}")).hint(SAVE_AS));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Error::invalid(format!("not UTF-8: byte {at} starts no character")).hint(SAVE_AS)
+    })
+}
+
+/// Where the text of `source` starts: after a byte order mark, if there is one.
+fn after_bom(source: &str) -> usize {
+    if source.starts_with(BOM) { BOM.len() } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_text_is_refused_by_name_and_byte() {
+        let error = parse("a.md", b"ok \xff".to_vec()).unwrap_err();
+        assert!(matches!(error, Error::Invalid(_)));
+        assert_eq!(error.to_string(), "`a.md`: not UTF-8: byte 3 starts no character");
+        let error = parse("a.md", b"a\0b".to_vec()).unwrap_err();
+        assert_eq!(error.to_string(), "`a.md`: not text: NUL at byte 1");
+        assert!(error.advice().is_some());
+    }
+
+    #[test]
+    fn a_byte_order_mark_stays_in_the_source_and_out_of_the_blocks() {
+        for name in ["a.md", "a.txt", "a.rs", "a.html", "a.jsonl"] {
+            let body = if name == "a.jsonl" { "{\"text\":\"one\"}" } else { "one" };
+            let document = parse(name, format!("{BOM}{body}").into_bytes()).unwrap();
+            assert!(document.source.starts_with(BOM), "{name}");
+            let block = document.blocks.last().unwrap();
+            assert_eq!(&document.text[block.range.clone()], "one", "{name}");
+            let back = document.origin.source_range(block.range.clone());
+            assert_eq!(&document.source[back], "one", "{name}");
+        }
+    }
+
+    #[test]
+    fn carriage_returns_stay_and_are_not_part_of_a_block() {
+        let document = parse("a.txt", b"one\r\ntwo\r\n\r\nthree\r\n".to_vec()).unwrap();
+        let blocks: Vec<_> = document.blocks.iter().map(|b| &document.text[b.range.clone()]).collect();
+        assert_eq!(blocks, ["one\r\ntwo", "three"]);
+        assert_eq!(document.text, document.source);
+    }
+}

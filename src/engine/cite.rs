@@ -1,0 +1,70 @@
+//! Citations: where in a file an answer's words stand, and whether they still do.
+
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::index::Passage;
+use crate::text::document::line_starts;
+
+/// A place in a file. `quote` is exactly the file's bytes at `bytes`, as they were when it was ingested.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Citation {
+    /// As in the answer: `[n]`.
+    pub n: usize,
+    /// As ingested, relative to the working folder.
+    pub path: String,
+    pub title: Option<String>,
+    /// First and last, from 1.
+    pub lines: [u32; 2],
+    /// Start and end in the file.
+    pub bytes: [usize; 2],
+    pub quote: String,
+    pub score: f32,
+    pub status: Status,
+}
+
+/// Whether the file still says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// The file's bytes at the span are the quote.
+    Verified,
+    /// The file has changed there since it was ingested.
+    Changed,
+    /// The file cannot be read.
+    Missing,
+}
+
+impl Citation {
+    /// Cites `range` of the passage's text; `root` is what paths are relative to.
+    pub fn new(n: usize, passage: &Passage, range: Range<usize>, score: f32, root: &Path) -> Self {
+        let chunk = &passage.chunk;
+        let bytes = chunk.source_range(range.clone());
+        let quote = chunk.quote(range).to_owned();
+        let lines = lines_within(passage, &bytes);
+        let status = status(&root.join(&passage.path), &bytes, &quote);
+        let (path, title) = (passage.path.clone(), passage.title.clone());
+        Self { n, path, title, lines, bytes: [bytes.start, bytes.end], quote, score, status }
+    }
+}
+
+/// The lines of `bytes`, counted from the passage's first line.
+fn lines_within(passage: &Passage, bytes: &Range<usize>) -> [u32; 2] {
+    let chunk = &passage.chunk;
+    let source = chunk.source.as_deref().unwrap_or(&chunk.text);
+    let starts = line_starts(source);
+    let within = bytes.start - chunk.bytes.start..bytes.end - chunk.bytes.start;
+    let (first, last) = crate::text::document::line_span(&starts, &within);
+    [chunk.lines.0 + first - 1, chunk.lines.0 + last - 1]
+}
+
+fn status(file: &Path, bytes: &Range<usize>, quote: &str) -> Status {
+    match fs::read(file) {
+        Err(_) => Status::Missing,
+        Ok(content) if content.get(bytes.clone()) == Some(quote.as_bytes()) => Status::Verified,
+        Ok(_) => Status::Changed,
+    }
+}

@@ -3,6 +3,9 @@
 //! Knows chunks and vectors, never models. `manifest` (SQLite) is the source of truth; `store` keeps vectors, `lexical`
 //! keeps words, and whatever the manifest does not know is deleted from both.
 
+mod analyse;
+pub mod profile;
+
 use crate::text::chunk::Chunk;
 use crate::text::document::Format;
 

@@ -4,7 +4,14 @@
 //! keeps words, and whatever the manifest does not know is deleted from both.
 
 mod analyse;
+mod edge;
+mod home;
+mod lexical;
+mod lock;
+mod manifest;
+mod memory;
 pub mod profile;
+mod store;
 
 use crate::text::chunk::Chunk;
 use crate::text::document::Format;

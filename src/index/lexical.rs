@@ -267,20 +267,13 @@ impl WordsWriter {
         }
     }
 
-    /// Makes everything so far durable and visible to those who open the index from now on.
+    /// Makes everything so far durable and visible to those who open the index from now on. A writer dropped without it leaves
+    /// no trace.
     ///
     /// # Errors
     /// [`Error::Corrupt`] with what stopped it, such as a full disk.
     pub fn commit(&mut self) -> Result<()> {
         self.writer.commit().map(drop).map_err(|error| unwritable(&error))
-    }
-
-    /// Forgets what was not committed.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`] with what stopped it.
-    pub fn rollback(&mut self) -> Result<()> {
-        self.writer.rollback().map(drop).map_err(|error| unwritable(&error))
     }
 
     /// Waits for merges under way and closes the index.
@@ -436,9 +429,8 @@ mod tests {
     fn what_was_not_committed_is_not_there() {
         let (dir, mut writer) = index(&["apple"]);
         writer.add(2, "pear").unwrap();
-        writer.rollback().unwrap();
-        writer.commit().unwrap();
         drop(writer);
+        WordsWriter::open(dir.path(), &profile::Lexical::default()).unwrap().commit().unwrap();
         assert_eq!(open(&dir).ids(), [1]);
     }
 

@@ -4,6 +4,7 @@
 //! keeps words, and whatever the manifest does not know is deleted from both.
 
 mod analyse;
+mod collection;
 mod edge;
 mod home;
 mod lexical;
@@ -11,7 +12,19 @@ mod lock;
 mod manifest;
 mod memory;
 pub mod profile;
-mod store;
+pub mod store;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use collection::{Agreement, Collection, Difference, Reader};
+pub use home::Home;
+pub use lexical::Words;
+pub use lock::{Holder, Notice, Patience};
+pub use manifest::{DocumentMeta, Known, Stats};
+pub use profile::Profile;
+pub use store::Store;
+pub use writer::{Change, Recovery, Writer};
 
 use crate::text::chunk::Chunk;
 use crate::text::document::Format;

@@ -206,7 +206,7 @@ mod tests {
 
     /// A spread of vectors, the same each time; every seventh repeats the one before it.
     fn vector(seed: u64) -> Vec<f32> {
-        let seed = if seed % 7 == 0 { seed.saturating_sub(1) } else { seed };
+        let seed = if seed.is_multiple_of(7) { seed.saturating_sub(1) } else { seed };
         (0..4).map(|i| ((seed * 31 + i * 17) as f32 * 0.7).sin() * 3.0).collect()
     }
 

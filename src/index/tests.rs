@@ -251,7 +251,7 @@ fn a_path_put_twice_in_a_batch_is_the_later_one() {
 fn lost_or_damaged_stores_heal_when_their_documents_are_ingested_again() {
     let delete = |path: &Path| std::fs::remove_dir_all(path).unwrap();
     let damage = |path: &Path| std::fs::write(path.join("0/meta.json"), "{").unwrap();
-    let losses: [(&str, &dyn Fn(&Path)); 3] = [("vectors", &delete), ("words", &delete), ("words", &damage)];
+    let losses = [("vectors", delete as fn(&Path)), ("words", delete), ("words", damage)];
     for (store, lose) in losses {
         let dir = tempfile::tempdir().unwrap();
         let mut first = writer(dir.path());
@@ -451,4 +451,53 @@ proptest! {
         let expected = fresh([last.iter().map(|(path, &version)| put(path, version)).collect()]);
         prop_assert_eq!(seen(&reader), expected);
     }
+}
+
+/// Prints how long opening, searching and writing take: `cargo test --release -- --ignored --nocapture speed`.
+#[test]
+#[ignore = "a measurement"]
+fn speed_with_10_000_chunks() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open(dir.path(), &Profile::default(), false, Patience::default()).unwrap();
+    let body = "the owner of a value drops it at the end of its scope unless the value was moved ".repeat(8);
+    let vector =
+        |n: u64| -> Vec<f32> { (0..384u64).map(|i| ((n * 31 + i * 17) as f32 * 0.37).sin()).collect() };
+    let put = |document: u64| {
+        let chunks = (0..10u32).map(|ordinal| {
+            let n = document * 10 + u64::from(ordinal);
+            let text = format!("{body} w{} x{} {n}", n % 97, n % 1013);
+            let bytes = 0..text.len();
+            let (header, origin) = ("Title > Part".into(), Origin::Same);
+            (
+                Chunk { ordinal, header, text, bytes, lines: (1, 9), tokens: 200, origin, source: None },
+                vector(n),
+            )
+        });
+        Change::Put { document: meta(&format!("docs/{document}.md"), 1), chunks: chunks.collect() }
+    };
+    let timed = |what: &str, work: &mut dyn FnMut()| {
+        let start = std::time::Instant::now();
+        work();
+        println!("{what}: {:.1} ms", start.elapsed().as_secs_f64() * 1e3);
+    };
+    timed("write 10,000 chunks, 50 documents a batch", &mut || {
+        (0..20u64).for_each(|batch| writer.apply((batch * 50..batch * 50 + 50).map(put).collect()).unwrap());
+    });
+    let mut writer = Some(writer);
+    timed("finish", &mut || writer.take().unwrap().finish().unwrap());
+    for _ in 0..3 {
+        let mut reader = None;
+        timed("open", &mut || reader = Some(self::reader(dir.path())));
+        let reader = reader.unwrap();
+        timed("open words", &mut || assert_eq!(reader.words().unwrap().count(), 10_000));
+        timed("first dense", &mut || assert_eq!(reader.dense(&vector(3), 100).unwrap().len(), 100));
+        timed("second dense", &mut || drop(reader.dense(&vector(4), 100).unwrap()));
+        timed("lexical", &mut || assert_eq!(reader.lexical("owner of value w3", 100).unwrap().len(), 100));
+        timed("100 passages", &mut || drop(reader.passages(&(1..101).collect::<Vec<_>>()).unwrap()));
+        timed("documents", &mut || drop(reader.documents().unwrap()));
+        timed("verify", &mut || assert!(reader.verify().unwrap().agrees()));
+    }
+    timed("open a writer", &mut || {
+        drop(Writer::open(dir.path(), &Profile::default(), false, Patience::default()).unwrap());
+    });
 }

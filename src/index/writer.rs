@@ -63,6 +63,9 @@ pub(crate) enum Step {
     WordsDeleted,
 }
 
+/// New chunks' vectors, under the ids they were given.
+type Vectors = Vec<(ChunkId, Vec<f32>)>;
+
 type Hook = Box<dyn FnMut(Step) -> Result<()> + Send>;
 
 /// The one writer of a collection.
@@ -260,7 +263,7 @@ impl Writer {
     }
 
     /// Gives every new chunk an id of its own; vectors apart.
-    fn numbered(&mut self, batch: Vec<Change>) -> Result<(Vec<Entry>, Vec<(ChunkId, Vec<f32>)>)> {
+    fn numbered(&mut self, batch: Vec<Change>) -> Result<(Vec<Entry>, Vectors)> {
         let count =
             batch.iter().map(|change| if let Change::Put { chunks, .. } = change { chunks.len() } else { 0 });
         let mut ids = match count.sum() {

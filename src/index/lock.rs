@@ -5,7 +5,7 @@
 //!   can be told for whom.
 //! * `data.lock`: exclusive while one batch is applied, shared while a reader searches. In front of it stands
 //!   `turn.lock`, a turnstile: a writer that waits holds it, so that a stream of readers cannot keep it waiting.
-//! * `vectors.lock`: one opened vector shard at a time (see `edge.rs`).
+//! * `vectors/<n>.lock`: one opened vector shard at a time (see `edge.rs`).
 
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};

@@ -3,6 +3,29 @@
 //! Knows chunks and vectors, never models. `manifest` (SQLite) is the source of truth; `store` keeps vectors, `lexical`
 //! keeps words, and whatever the manifest does not know is deleted from both.
 
+mod analyse;
+mod collection;
+mod edge;
+mod home;
+mod lexical;
+mod lock;
+mod manifest;
+mod memory;
+pub mod profile;
+pub mod store;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use collection::{Agreement, Collection, Difference, Reader};
+pub use home::Home;
+pub use lexical::Words;
+pub use lock::{Holder, Notice, Patience};
+pub use manifest::{DocumentMeta, Known, Stats};
+pub use profile::Profile;
+pub use store::Store;
+pub use writer::{Change, Recovery, Writer};
+
 use crate::text::chunk::Chunk;
 use crate::text::document::Format;
 

@@ -1,0 +1,304 @@
+//! A collection on disk, as a reader sees it.
+//!
+//! ```text
+//! <home>/collections/<name>/
+//!   manifest.sqlite    the truth: documents, chunks, which folders below are current
+//!   profile.toml       how it was built; its ranking and fusion may be edited
+//!   vectors/<n>/       Qdrant
+//!   words/<n>/         tantivy
+//!   write.lock  data.lock  turn.lock  vectors/<n>.lock
+//! ```
+//!
+//! A [`Reader`] holds the data lock, shared, so that what it sees belongs together: hits, passages and vectors of one
+//! moment. Writers wait for it, so it is made for the length of a retrieval and dropped before a model speaks. After a
+//! crash a store may hold ids that the manifest does not know; readers pass over them.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use crate::error::{Error, Result};
+
+use super::lexical::Words;
+use super::lock::{Lock, Mode, Patience};
+use super::manifest::{self, Folders, Known, Manifest, Stats};
+use super::profile::Profile;
+use super::store::{Settings, Store};
+use super::{ChunkId, Passage};
+
+/// A collection that exists.
+#[derive(Debug, Clone)]
+pub struct Collection {
+    dir: PathBuf,
+    profile: Profile,
+}
+
+impl Collection {
+    /// Opens the collection in the folder `dir`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is none, [`Error::Mismatch`] when a later version wrote it or its `profile.toml`
+    /// asks for what it was not built with.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let manifest = Manifest::open(&dir.join(manifest::FILE))?.ok_or_else(|| missing(dir))?;
+        let profile = current_profile(dir, &manifest)?;
+        Ok(Self { dir: dir.to_owned(), profile })
+    }
+
+    /// How it was built, and how it ranks.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Waits until no batch is being applied, then shows the collection as it is until the reader is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when patience runs out, [`Error::Mismatch`] when it was rebuilt in another way meanwhile.
+    pub fn read(&self, mut patience: Patience<'_>) -> Result<Reader> {
+        if !self.dir.is_dir() {
+            return Err(missing(&self.dir));
+        }
+        let lock = Lock::data(&self.dir, Mode::Shared, &mut patience)?;
+        let manifest = Manifest::open(&self.dir.join(manifest::FILE))?.ok_or_else(|| missing(&self.dir))?;
+        manifest.profile()?.check(&self.profile)?;
+        let folders = manifest.folders()?;
+        Ok(Reader {
+            store: OnceLock::new(),
+            words: OnceLock::new(),
+            opening: Mutex::new(()),
+            manifest: Mutex::new(manifest),
+            collection: self.clone(),
+            folders,
+            _lock: lock,
+        })
+    }
+}
+
+/// One moment of a collection. Vectors and words are opened when first asked for.
+pub struct Reader {
+    // Dropped in this order: whatever reads files before the lock that guards them.
+    store: OnceLock<Store>,
+    words: OnceLock<Words>,
+    /// Held while either is opened: a second opening of the same shard would wait for the first for ever.
+    opening: Mutex<()>,
+    manifest: Mutex<Manifest>,
+    collection: Collection,
+    folders: Folders,
+    _lock: Lock,
+}
+
+impl Reader {
+    /// The `k` chunks nearest to `vector` with their cosines, best first, equal ones by id.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a vector of another length, [`Error::Corrupt`] when vectors cannot be read.
+    pub fn dense(&self, vector: &[f32], k: usize) -> Result<Vec<(ChunkId, f32)>> {
+        settings(&self.collection.profile).check(vector)?;
+        let store = self.store()?;
+        self.known(k, |count| store.search(vector, count, false))
+    }
+
+    /// The `k` chunks that BM25 ranks first for `question` with their scores, best first, equal ones by id.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when words cannot be read.
+    pub fn lexical(&self, question: &str, k: usize) -> Result<Vec<(ChunkId, f32)>> {
+        let words = self.words()?;
+        self.known(k, |count| words.search(question, count))
+    }
+
+    /// The words of the collection: its statistics and its analysis of text.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when words cannot be read.
+    pub fn words(&self) -> Result<&Words> {
+        let dir = words_dir(&self.collection.dir, self.folders);
+        self.once(&self.words, || match dir.is_dir() {
+            true => Words::open(&dir, &self.collection.profile.lexical),
+            false => Err(lost(&dir)),
+        })
+    }
+
+    /// The chunks `ids` with their documents, in that order; those that are not there are left out.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when the manifest cannot be read.
+    pub fn passages(&self, ids: &[ChunkId]) -> Result<Vec<Passage>> {
+        let manifest = self.manifest();
+        ids.iter().filter_map(|&id| manifest.passage(id).transpose()).collect()
+    }
+
+    /// The vectors of `ids`, in that order, of length 1; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when vectors cannot be read.
+    pub fn vectors(&self, ids: &[ChunkId]) -> Result<Vec<Option<Vec<f32>>>> {
+        self.store()?.vectors(ids)
+    }
+
+    /// The ids of the chunks of the document at `path`, in its order; empty when there is none.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when the manifest cannot be read.
+    pub fn chunks_of(&self, path: &str) -> Result<Vec<ChunkId>> {
+        self.manifest().chunks_of(path)
+    }
+
+    /// Every document, by path.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when the manifest cannot be read.
+    pub fn documents(&self) -> Result<Vec<Known>> {
+        self.manifest().documents()
+    }
+
+    /// How much there is.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when the manifest cannot be read.
+    pub fn stats(&self) -> Result<Stats> {
+        self.manifest().stats()
+    }
+
+    /// Holds the three against each other. A store that is lost counts as empty.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when the manifest cannot be read.
+    pub fn verify(&self) -> Result<Agreement> {
+        let known = self.manifest().ids()?;
+        let or_empty = |ids: Result<Vec<ChunkId>>| match ids {
+            Err(Error::Corrupt(_)) => Ok(Vec::new()),
+            ids => ids,
+        };
+        let vectors = or_empty(self.store().and_then(Store::ids))?;
+        let words = or_empty(self.words().map(Words::ids))?;
+        Ok(Agreement {
+            chunks: known.len(),
+            vectors: Difference::between(&known, &vectors),
+            words: Difference::between(&known, &words),
+        })
+    }
+
+    fn store(&self) -> Result<&Store> {
+        let dir = vectors_dir(&self.collection.dir, self.folders);
+        self.once(&self.store, || match dir.is_dir() {
+            true => Store::edge(&dir, settings(&self.collection.profile)),
+            false => Err(lost(&dir)),
+        })
+    }
+
+    fn once<'a, T>(&self, cell: &'a OnceLock<T>, open: impl FnOnce() -> Result<T>) -> Result<&'a T> {
+        if let Some(value) = cell.get() {
+            return Ok(value);
+        }
+        let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        match cell.get() {
+            Some(value) => Ok(value),
+            None => open().map(|value| cell.get_or_init(|| value)),
+        }
+    }
+
+    fn manifest(&self) -> MutexGuard<'_, Manifest> {
+        self.manifest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first `k` of what `search` finds that the manifest knows: asks for more while some were unknown.
+    fn known(
+        &self,
+        k: usize,
+        search: impl Fn(usize) -> Result<Vec<(ChunkId, f32)>>,
+    ) -> Result<Vec<(ChunkId, f32)>> {
+        let mut count = k;
+        loop {
+            let found = search(count)?;
+            let complete = found.len() < count;
+            let manifest = self.manifest();
+            let mut known = Vec::with_capacity(k.min(found.len()));
+            for hit in found {
+                if manifest.knows(hit.0)? {
+                    known.push(hit);
+                }
+            }
+            if complete || known.len() >= k {
+                known.truncate(k);
+                return Ok(known);
+            }
+            count = count.saturating_mul(2);
+        }
+    }
+}
+
+/// Whether vectors and words are those of the manifest's chunks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Agreement {
+    /// In the manifest.
+    pub chunks: usize,
+    pub vectors: Difference,
+    pub words: Difference,
+}
+
+impl Agreement {
+    pub fn agrees(&self) -> bool {
+        self.vectors == Difference::default() && self.words == Difference::default()
+    }
+}
+
+/// How a store differs from the manifest.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// In the manifest only.
+    pub missing: Vec<ChunkId>,
+    /// In the store only.
+    pub unknown: Vec<ChunkId>,
+}
+
+impl Difference {
+    /// Both sides ascending.
+    pub(super) fn between(known: &[ChunkId], there: &[ChunkId]) -> Self {
+        let without = |a: &[ChunkId], b: &[ChunkId]| -> Vec<ChunkId> {
+            a.iter().copied().filter(|id| b.binary_search(id).is_err()).collect()
+        };
+        Self { missing: without(known, there), unknown: without(there, known) }
+    }
+}
+
+pub(super) const PROFILE: &str = "profile.toml";
+
+/// What the collection was built with, ranked and fused as its `profile.toml` says now.
+pub(super) fn current_profile(dir: &Path, manifest: &Manifest) -> Result<Profile> {
+    let built = manifest.profile()?;
+    let path = dir.join(PROFILE);
+    if !path.exists() {
+        return Ok(built);
+    }
+    let edited = Profile::load(&path)?;
+    built.check(&edited).map_err(|error| error.within(format!("`{}`", path.display())))?;
+    Ok(Profile { embedder: built.embedder, ..edited })
+}
+
+pub(super) fn settings(profile: &Profile) -> Settings {
+    Settings { dimension: profile.embedder.dimension, exact_below: profile.vectors.exact_below }
+}
+
+pub(super) fn vectors_dir(dir: &Path, folders: Folders) -> PathBuf {
+    dir.join("vectors").join(folders.vectors.to_string())
+}
+
+pub(super) fn words_dir(dir: &Path, folders: Folders) -> PathBuf {
+    dir.join("words").join(folders.words.to_string())
+}
+
+fn missing(dir: &Path) -> Error {
+    let name =
+        dir.file_name().map_or_else(|| dir.display().to_string(), |name| name.to_string_lossy().into_owned());
+    Error::not_found(format!("there is no collection `{name}`"))
+        .hint(format!("make it with `incontext ingest PATH -c {name}`"))
+}
+
+fn lost(dir: &Path) -> Error {
+    Error::corrupt(format!("`{}` is gone", dir.display()))
+        .hint("`incontext ingest` again rebuilds what is missing")
+}

@@ -1,0 +1,321 @@
+//! How a collection is built: the settings that decide what is stored, and the few that only decide how it is ranked.
+//!
+//! The first kind (chunker, embedder, distance, word analysis) is fixed when a collection is made: vectors of another
+//! model or passages of another size next to the old ones would compare apples with pears without anyone noticing, so
+//! [`Profile::check`] refuses and names both sides. The second kind (fusion, ranking weights) may be edited at any time.
+//! Knows nothing of models: the embedder is a name, a fingerprint and a length.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, IoContext, Result};
+
+/// The profile the binary carries; `index/default.toml`.
+pub const DEFAULT_PROFILE: &str = include_str!("../../index/default.toml");
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    pub chunker: Chunker,
+    pub embedder: Embedder,
+    #[serde(default)]
+    pub vectors: Vectors,
+    #[serde(default)]
+    pub lexical: Lexical,
+    #[serde(default)]
+    pub fusion: Fusion,
+}
+
+/// Limits of a passage, in tokens of the embedder's own tokenizer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Chunker {
+    /// A passage is closed once its body is this long.
+    pub body: u32,
+    /// A body is never longer.
+    pub max_body: u32,
+    /// `title > H1 > H2`, cut from the left.
+    pub header: u32,
+    /// Header and body together are never longer.
+    pub total: u32,
+    /// Shorter passages join the next one of their section.
+    pub min: u32,
+    /// Repeated from the passage before, where a section had to be cut.
+    pub overlap: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Embedder {
+    pub name: String,
+    /// Length of a vector.
+    pub dimension: usize,
+    /// Digest of the weights; empty in a profile that leaves it to whoever loads the model.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub fingerprint: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Vectors {
+    pub distance: Distance,
+    /// Up to this many points every vector is compared; above, an HNSW graph is built.
+    pub exact_below: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Distance {
+    Cosine,
+}
+
+/// How text becomes the words that are stored and searched.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Lexical {
+    pub language: Language,
+    pub stop_words: bool,
+    pub stemmer: bool,
+    pub ranking: Ranking,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Language {
+    English,
+}
+
+/// BM25's constants and the weight of identifiers.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ranking {
+    pub k1: f32,
+    pub b: f32,
+    pub names: f32,
+}
+
+/// How the two legs become one list.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Fusion {
+    pub method: Method,
+    /// Reciprocal rank fusion: a passage at rank r (from 1) scores 1 / (k + r).
+    pub k: f32,
+    /// Convex: the share of the dense leg, from 0 to 1.
+    pub alpha: f32,
+    /// Passages each leg hands over.
+    pub candidates: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    Rrf,
+    Convex,
+}
+
+impl Default for Vectors {
+    fn default() -> Self {
+        Self { distance: Distance::Cosine, exact_below: 20_000 }
+    }
+}
+
+impl Default for Lexical {
+    fn default() -> Self {
+        Self { language: Language::English, stop_words: true, stemmer: true, ranking: Ranking::default() }
+    }
+}
+
+impl Default for Ranking {
+    fn default() -> Self {
+        Self { k1: 1.2, b: 0.75, names: 0.5 }
+    }
+}
+
+impl Default for Fusion {
+    fn default() -> Self {
+        Self { method: Method::Rrf, k: 60.0, alpha: 0.5, candidates: 100 }
+    }
+}
+
+impl Default for Profile {
+    /// What `index/default.toml` says.
+    fn default() -> Self {
+        Self {
+            chunker: Chunker { body: 200, max_body: 214, header: 40, total: 254, min: 48, overlap: 32 },
+            embedder: Embedder {
+                name: "all-MiniLM-L6-v2".into(),
+                dimension: 384,
+                fingerprint: String::new(),
+            },
+            vectors: Vectors::default(),
+            lexical: Lexical::default(),
+            fusion: Fusion::default(),
+        }
+    }
+}
+
+impl Profile {
+    /// Reads a profile from TOML text.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an unknown or missing field, or a value out of its range.
+    pub fn parse(toml: &str) -> Result<Self> {
+        let profile: Self = toml::from_str(toml).map_err(|error| {
+            Error::invalid(format!("not an index profile: {}", error.to_string().trim_end()))
+                .hint("`index/default.toml` lists every field")
+        })?;
+        profile.validate()?;
+        Ok(profile)
+    }
+
+    /// Reads a profile file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be read, otherwise as [`Profile::parse`], with the file's name.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).at("read", path)?;
+        Self::parse(&text).map_err(|error| error.within(format!("`{}`", path.display())))
+    }
+
+    /// The profile as TOML, every field written out.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when a name cannot be written as TOML.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self)
+            .map_err(|error| Error::invalid(format!("cannot write the index profile: {error}")))
+    }
+
+    fn validate(&self) -> Result<()> {
+        let Chunker { body, max_body, header, total, min, overlap } = self.chunker;
+        let Ranking { k1, b, names } = self.lexical.ranking;
+        let Fusion { k, alpha, candidates, .. } = self.fusion;
+        let rules = [
+            (body > 0 && body <= max_body, "chunker: 0 < body <= max_body"),
+            (
+                u64::from(max_body) + u64::from(header) <= u64::from(total),
+                "chunker: max_body + header <= total",
+            ),
+            (min <= body && overlap < body, "chunker: min <= body and overlap < body"),
+            (!self.embedder.name.is_empty(), "embedder: a name"),
+            (self.embedder.dimension > 0, "embedder: dimension > 0"),
+            (k1.is_finite() && k1 >= 0.0, "lexical.ranking: k1 >= 0"),
+            ((0.0..=1.0).contains(&b), "lexical.ranking: 0 <= b <= 1"),
+            (names.is_finite() && names >= 0.0, "lexical.ranking: names >= 0"),
+            (k.is_finite() && k >= 0.0, "fusion: k >= 0"),
+            ((0.0..=1.0).contains(&alpha), "fusion: 0 <= alpha <= 1"),
+            (candidates > 0, "fusion: candidates > 0"),
+        ];
+        match rules.iter().find(|(holds, _)| !holds) {
+            None => Ok(()),
+            Some((_, rule)) => Err(Error::invalid(format!("index profile breaks the rule `{rule}`"))
+                .hint("`index/default.toml` has working values")),
+        }
+    }
+
+    /// Whether a collection built with `self` may be used as `wanted` says.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] naming the first setting that decided what is stored and differs, with both values.
+    pub fn check(&self, wanted: &Self) -> Result<()> {
+        match self.difference(wanted) {
+            None => Ok(()),
+            Some((setting, built, asked)) => Err(Error::mismatch(format!(
+                "the collection was built with {setting} {built}, not with {asked}"
+            ))
+            .hint(
+                "build it anew with `incontext ingest --rebuild`, or keep a second collection with `-c NAME`",
+            )),
+        }
+    }
+
+    /// The first difference in what is stored: the setting, what `self` has, what `other` has. An empty fingerprint
+    /// stands for any.
+    fn difference(&self, other: &Self) -> Option<(&'static str, String, String)> {
+        let embedder = |e: &Embedder| match e.fingerprint.get(..12).unwrap_or(&e.fingerprint) {
+            "" => format!("`{}` ({} dimensions)", e.name, e.dimension),
+            print => format!("`{}` ({} dimensions, fingerprint {print})", e.name, e.dimension),
+        };
+        let chunker = |c: &Chunker| {
+            let Chunker { body, max_body, header, total, min, overlap } = c;
+            format!(
+                "(body {body}, max_body {max_body}, header {header}, total {total}, min {min}, overlap {overlap})"
+            )
+        };
+        let lexical = |l: &Lexical| {
+            format!("({:?}, stop_words {}, stemmer {})", l.language, l.stop_words, l.stemmer).to_lowercase()
+        };
+        let (a, b) = (&self.embedder, &other.embedder);
+        let prints = a.fingerprint == b.fingerprint || a.fingerprint.is_empty() || b.fingerprint.is_empty();
+        if a.name != b.name || a.dimension != b.dimension || !prints {
+            return Some(("embedder", embedder(a), embedder(b)));
+        }
+        if self.chunker != other.chunker {
+            return Some(("chunker", chunker(&self.chunker), chunker(&other.chunker)));
+        }
+        if self.vectors.distance != other.vectors.distance {
+            let name = |v: &Vectors| format!("{:?}", v.distance).to_lowercase();
+            return Some(("distance", name(&self.vectors), name(&other.vectors)));
+        }
+        let (a, b) = (lexical(&self.lexical), lexical(&other.lexical));
+        (a != b).then_some(("word analysis", a, b))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_file_is_the_default() {
+        assert_eq!(Profile::parse(DEFAULT_PROFILE).unwrap(), Profile::default());
+    }
+
+    #[test]
+    fn a_profile_survives_its_own_toml() {
+        let mut profile = Profile::default();
+        profile.embedder.fingerprint = "abc".into();
+        profile.fusion.method = Method::Convex;
+        assert_eq!(Profile::parse(&profile.to_toml().unwrap()).unwrap(), profile);
+    }
+
+    #[test]
+    fn unknown_fields_and_impossible_sizes_are_refused() {
+        let unknown = DEFAULT_PROFILE.replace("overlap = 32", "overlap = 32\nsize = 3");
+        assert!(Profile::parse(&unknown).unwrap_err().to_string().contains("size"));
+        let longer = DEFAULT_PROFILE.replace("total = 254", "total = 253");
+        assert!(Profile::parse(&longer).unwrap_err().to_string().contains("max_body + header <= total"));
+    }
+
+    #[test]
+    fn another_embedder_is_refused_with_both_names_and_a_way_out() {
+        let mut other = Profile::default();
+        other.embedder.name = "bge-small".into();
+        let error = Profile::default().check(&other).unwrap_err();
+        assert!(matches!(error, Error::Mismatch(_)));
+        let text = error.to_string();
+        assert!(text.contains("all-MiniLM-L6-v2") && text.contains("bge-small"), "{text}");
+        assert!(error.advice().unwrap().contains("--rebuild"));
+    }
+
+    #[test]
+    fn an_unknown_fingerprint_matches_any_and_two_known_ones_must_agree() {
+        let (mut a, mut b) = (Profile::default(), Profile::default());
+        a.embedder.fingerprint = "aa".into();
+        a.check(&b).unwrap();
+        b.embedder.fingerprint = "bb".into();
+        assert!(a.check(&b).unwrap_err().to_string().contains("fingerprint aa"));
+    }
+
+    #[test]
+    fn ranking_and_fusion_may_differ() {
+        let mut other = Profile::default();
+        other.fusion.method = Method::Convex;
+        other.lexical.ranking.names = 0.0;
+        Profile::default().check(&other).unwrap();
+        other.lexical.stemmer = false;
+        assert!(Profile::default().check(&other).is_err());
+    }
+}

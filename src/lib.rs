@@ -2,6 +2,7 @@
 
 pub mod error;
 pub mod index;
+pub mod prompt;
 pub mod retrieve;
 pub mod text;
 

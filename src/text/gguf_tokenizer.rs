@@ -7,7 +7,7 @@
 use candle_core::quantized::gguf_file::{Content, Value};
 use candle_core::quantized::tokenizer::TokenizerFromGguf;
 use tokenizers::AddedToken;
-use tokenizers::models::bpe::BPE;
+use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::sequence::Sequence;
@@ -39,7 +39,7 @@ fn smollm(content: &Content) -> Result<tokenizers::Tokenizer> {
             Ok((left.to_owned(), right.to_owned()))
         })
         .collect::<Result<Vec<_>>>()?;
-    let vocab = tokens.iter().enumerate().map(|(id, token)| (token.clone(), id as u32)).collect();
+    let vocab: Vocab = tokens.iter().enumerate().map(|(id, token)| (token.clone(), id as u32)).collect();
     let bpe = BPE::builder().vocab_and_merges(vocab, merges).build().map_err(damaged)?;
 
     let byte_level = ByteLevel::new(false, true, true);

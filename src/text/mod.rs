@@ -3,4 +3,8 @@
 pub mod chunk;
 pub mod document;
 mod gguf_tokenizer;
+pub mod ground;
+mod markup;
+pub mod sentences;
+pub mod terms;
 pub mod tokenizer;

@@ -1,6 +1,8 @@
 //! Ask your own documents, find the prompt that works, and tune the model when its weights are at hand.
 
+pub mod cli;
 pub mod embed;
+pub mod engine;
 pub mod error;
 pub mod eval;
 pub mod generate;
@@ -8,6 +10,7 @@ pub mod hub;
 pub mod index;
 pub mod models;
 pub mod nn;
+pub mod prompt;
 pub mod retrieve;
 pub mod text;
 

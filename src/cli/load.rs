@@ -5,14 +5,35 @@ use candle_core::Device;
 use super::models;
 use super::printer::Printer;
 use crate::embed::{Embedder, LocalEncoder};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::generate::{Generator, LocalGenerator};
 use crate::hub;
+use crate::index::Collection;
 
 /// An encoder by catalogue name or directory.
 pub fn embedder(name: &str) -> Result<Embedder> {
     let model = hub::resolve(name)?;
     Ok(Embedder::Local(LocalEncoder::load(&model.name, &model.path, &Device::Cpu)?))
+}
+
+/// The encoder a collection was built with; `flag` says where it lies now, if that changed.
+///
+/// # Errors
+/// `Mismatch` when it is another encoder: its vectors would mean nothing here.
+pub fn collection_embedder(collection: &Collection, flag: Option<&str>) -> Result<Embedder> {
+    let built = &collection.profile().embedder;
+    let embedder = embedder(flag.unwrap_or(&built.name))?;
+    if embedder.fingerprint() != built.fingerprint {
+        return Err(Error::mismatch(format!(
+            "the collection was built with the encoder `{}` (fingerprint {}), not with `{}` (fingerprint {})",
+            built.name,
+            built.fingerprint,
+            embedder.name(),
+            embedder.fingerprint()
+        ))
+        .hint("give the right one with --embedder, or build anew with `incontext ingest PATH --rebuild`"));
+    }
+    Ok(embedder)
 }
 
 /// A generator by catalogue name, directory or GGUF file.

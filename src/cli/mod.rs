@@ -2,19 +2,25 @@
 //!
 //! One file a command, one function each. Commands return errors; this file prints them.
 
+mod ask;
 mod collections;
+mod ingest;
 mod load;
 mod models;
 mod printer;
+mod quickstart;
+mod search;
 mod settings;
 mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::error::{Error, Result};
+use crate::index::{Notice, Patience};
 use printer::Printer;
 use settings::Settings;
 
@@ -40,6 +46,11 @@ struct Global {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Fetch the default models, ingest the user's guide and ask it a first question
+    Quickstart,
+    Ingest(ingest::Ingest),
+    Search(search::Search),
+    Ask(ask::Ask),
     /// List, fetch and locate models
     #[command(subcommand)]
     Models(models::Models),
@@ -79,6 +90,10 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli, printer: &Printer) -> Result<Ending> {
     let settings = || Settings::resolve(cli.global.home.as_deref());
     match cli.command {
+        Command::Quickstart => quickstart::run(&settings()?, printer),
+        Command::Ingest(command) => ingest::run(&command, &settings()?, printer),
+        Command::Search(command) => search::run(&command, &settings()?, printer),
+        Command::Ask(command) => ask::run(&command, &settings()?, printer),
         Command::Models(command) => models::run(command, printer),
         Command::Collections(command) => collections::run(command, &settings()?, printer),
         Command::Verify(command) => verify::run(&command, printer),
@@ -92,4 +107,14 @@ fn exit_code(error: &Error) -> u8 {
         Error::Interrupted(_) => 130,
         _ => 1,
     }
+}
+
+/// Retrieved text and file names as a terminal may show them: without control characters.
+fn tidy(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+}
+
+/// Waits for another writer for ten minutes, and tells `notice` who it is after a few seconds.
+fn patient(notice: Notice) -> Patience {
+    Patience { limit: Duration::from_secs(600), notice: Some(notice), ..Patience::default() }
 }

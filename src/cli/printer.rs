@@ -6,6 +6,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::error::{Error, Result};
+use crate::index::Holder;
 
 pub struct Printer {
     quiet: bool,
@@ -45,6 +46,14 @@ impl Printer {
         }
     }
 
+    /// Names whoever holds what we wait for.
+    pub fn waiting(&self, holder: Option<&Holder>) {
+        match holder {
+            Some(holder) => self.note(format!("waiting for {holder} to finish with the collection")),
+            None => self.note("waiting for another process to finish with the collection"),
+        }
+    }
+
     pub fn error(&self, error: &Error) {
         eprintln!("error: {error}");
         if let Some(hint) = error.advice() {
@@ -55,6 +64,22 @@ impl Printer {
     /// Whether answers may be shown as they grow.
     pub fn streams(&self) -> bool {
         std::io::stdout().is_terminal()
+    }
+
+    /// Text of a model as it writes, before it is checked: dimmed, on stderr if a person watches.
+    pub fn draft(&self, text: &str) -> Result<()> {
+        if !self.watched || self.quiet {
+            return Ok(());
+        }
+        let mut stderr = std::io::stderr().lock();
+        let written = write!(stderr, "\x1b[2m{}\x1b[0m", super::tidy(text)).and_then(|()| stderr.flush());
+        written.map_err(|e| Error::io("cannot write to stderr", e))
+    }
+
+    pub fn end_draft(&self) {
+        if self.watched && !self.quiet {
+            eprintln!("\n");
+        }
     }
 
     /// A bar with rate and time left; draws nothing unless a person watches.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, IoContext, Result};
 use crate::hub;
-use crate::index::home::Home;
+use crate::index::Home;
 
 /// The folder's own choices, `.incontext/config.toml`. Every key may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

@@ -4,6 +4,7 @@
 //! is supported by a passage; otherwise the documents' sentences stand in and the answer says so. A question the
 //! documents do not answer is refused before anything is written.
 
+use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::time::Instant;
@@ -11,12 +12,11 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::Citation;
-use super::search::{Found, Mode, search};
+use super::search::{Mode, search};
 use crate::embed::{Embedder, Overflow};
 use crate::error::Result;
 use crate::generate::{Generator, OnText, Sampling};
-use crate::index::profile::Fusion;
-use crate::index::{Passage, Reader};
+use crate::index::{Analyser, Collection, Passage, Patience, Reader};
 use crate::prompt::budget::{Dropped, Fitted, Window, fit};
 use crate::prompt::{Prompt, Shown, Template};
 use crate::retrieve::coverage;
@@ -53,9 +53,8 @@ pub enum Answering {
 
 /// Everything a question is answered with.
 pub struct Ask<'a> {
-    pub reader: &'a Reader,
+    pub collection: &'a Collection,
     pub embedder: &'a Embedder,
-    pub fusion: &'a Fusion,
     pub gate: Gate,
     /// Only when something may be generated.
     pub generation: Option<Generation<'a>>,
@@ -64,6 +63,19 @@ pub struct Ask<'a> {
     pub k: Option<usize>,
     /// What paths are relative to.
     pub root: &'a Path,
+}
+
+/// What the collection has to say.
+struct Retrieved {
+    /// Of the question's words.
+    idf: BTreeMap<String, f32>,
+    /// Of the question.
+    vector: Vec<f32>,
+    confidence: f32,
+    /// Only when nothing is relevant.
+    nearest: Vec<Nearest>,
+    /// To read, best first; empty when nothing is relevant.
+    passages: Vec<Hit>,
 }
 
 /// What writes the answer.
@@ -148,31 +160,22 @@ impl Ask<'_> {
             tokens: Tokens::default(),
             ms: 0,
         };
-        let found = search(self.reader, Some(self.embedder), self.fusion, question, Mode::Hybrid, POOL)?;
-        let pool = found.hits(self.reader, POOL)?;
-        let words = self.reader.words()?;
-        let analyse = |text: &str| words.analyse(text);
-        let weights = words.query_terms(question)?;
-        let idf = |term: &str| weights.iter().find(|(known, _)| known == term).map_or(0.0, |(_, idf)| *idf);
-        let asked = coverage::Question::new(question, &analyse, idf);
-
-        let features = self.features(&asked, &found, &pool);
-        answer.confidence = self.gate.confidence(&features);
-        if pool.is_empty() || !self.gate.is_answerable(&features) {
-            answer.nearest = pool.iter().take(3).map(|hit| nearest(&hit.passage)).collect();
+        let retrieved = self.retrieve(question)?;
+        answer.confidence = retrieved.confidence;
+        if retrieved.passages.is_empty() {
+            answer.nearest = retrieved.nearest;
             answer.ms = start.elapsed().as_millis() as u64;
             return Ok(answer);
         }
-        let passages = self.passages(pool)?;
         let text = match &self.generation {
             Some(generation) if self.generates(generation.generator) => {
-                self.generate(generation, question, &passages, &mut answer, on_progress)?
+                self.generate(generation, question, &retrieved.passages, &mut answer, on_progress)?
             }
             _ => None,
         };
         let text = match text {
             Some(text) => text,
-            None => self.extract(&asked, &found.vector, &passages, &mut answer)?,
+            None => self.extract(&retrieved, question, &mut answer)?,
         };
         answer.answered = true;
         answer.answer = text;
@@ -180,9 +183,38 @@ impl Ask<'_> {
         Ok(answer)
     }
 
-    fn features(&self, asked: &coverage::Question, found: &Found, pool: &[Hit]) -> Features {
+    /// Everything that needs the collection; it is free for writers again before a model speaks.
+    fn retrieve(&self, question: &str) -> Result<Retrieved> {
+        let reader = self.collection.read(Patience::default())?;
+        let fusion = &self.collection.profile().fusion;
+        let found = search(&reader, Some(self.embedder), fusion, question, Mode::Hybrid, POOL)?;
+        let pool = found.hits(&reader, POOL)?;
+        let idf: BTreeMap<String, f32> = reader.words()?.query_terms(question)?.into_iter().collect();
+        let mut retrieved = Retrieved { idf, vector: Vec::new(), confidence: 0.0, nearest: Vec::new(), passages: Vec::new() };
         let best = pool.first().map(|hit| hit.passage.chunk.embedded_text()).unwrap_or_default();
-        Features::gather(asked, &found.dense, &found.lexical, &best)
+        let features = self.with_asked(question, &retrieved.idf, |asked| {
+            Features::gather(asked, &found.dense, &found.lexical, &best)
+        });
+        retrieved.confidence = self.gate.confidence(&features);
+        if pool.is_empty() || !self.gate.is_answerable(&features) {
+            retrieved.nearest = pool.iter().take(3).map(|hit| nearest(&hit.passage)).collect();
+            return Ok(retrieved);
+        }
+        retrieved.passages = self.passages(&reader, pool)?;
+        retrieved.vector = found.vector;
+        Ok(retrieved)
+    }
+
+    /// Hands `f` the question as the collection's own words and weights.
+    fn with_asked<T>(
+        &self,
+        question: &str,
+        idf: &BTreeMap<String, f32>,
+        f: impl FnOnce(&coverage::Question) -> T,
+    ) -> T {
+        let analyser = Analyser::new(&self.collection.profile().lexical);
+        let analyse = |text: &str| analyser.analyse(text).words;
+        f(&coverage::Question::new(question, &analyse, |term| idf.get(term).copied().unwrap_or(0.0)))
     }
 
     fn generates(&self, generator: &Generator) -> bool {
@@ -194,7 +226,7 @@ impl Ask<'_> {
     }
 
     /// The passages to read, best first: no near-duplicates, diverse, neighbours joined.
-    fn passages(&self, pool: Vec<Hit>) -> Result<Vec<Hit>> {
+    fn passages(&self, reader: &Reader, pool: Vec<Hit>) -> Result<Vec<Hit>> {
         let small = self.generation.as_ref().is_some_and(|generation| {
             self.generates(generation.generator)
                 && generation.generator.parameters().is_some_and(|size| size < 300_000_000)
@@ -202,7 +234,7 @@ impl Ask<'_> {
         let k = self.k.unwrap_or(if small { 3 } else { 5 });
         let ids: Vec<_> = pool.iter().map(|hit| hit.passage.id).collect();
         let vectors: Vec<Vec<f32>> =
-            self.reader.vectors(&ids)?.into_iter().map(Option::unwrap_or_default).collect();
+            reader.vectors(&ids)?.into_iter().map(Option::unwrap_or_default).collect();
         let kept = distinct(&vectors, NEAR_DUPLICATE);
         let relevance: Vec<f32> = kept.iter().map(|&at| pool[at].score).collect();
         let vectors: Vec<&[f32]> = kept.iter().map(|&at| &vectors[at][..]).collect();
@@ -215,25 +247,21 @@ impl Ask<'_> {
     }
 
     /// The documents' own sentences, each with its citation.
-    fn extract(
-        &self,
-        asked: &coverage::Question,
-        vector: &[f32],
-        passages: &[Hit],
-        answer: &mut Answer,
-    ) -> Result<String> {
+    fn extract(&self, retrieved: &Retrieved, question: &str, answer: &mut Answer) -> Result<String> {
         answer.mode = Answering::Extractive;
+        let passages = &retrieved.passages;
         let sentences = candidates(passages);
         let texts: Vec<&str> = sentences.iter().map(|sentence| sentence.text(passages)).collect();
         let vectors = self.embedder.embed(&texts, Overflow::Truncate)?;
-        let extracts = choose(asked, vector, passages, &sentences, &vectors, MOST_SENTENCES);
+        let extracts = self.with_asked(question, &retrieved.idf, |asked| {
+            choose(asked, &retrieved.vector, passages, &sentences, &vectors, MOST_SENTENCES)
+        });
         let mut said = Vec::new();
         for extract in extracts {
-            let hit = &passages[extract.passage];
-            let spoken = hit.passage.chunk.text[extract.range.clone()].split_whitespace();
-            let spoken = spoken.collect::<Vec<_>>().join(" ");
-            let n = self.cite(&hit.passage, extract.range, extract.score, answer);
-            said.push(format!("{spoken} [{n}]"));
+            let passage = &passages[extract.passage].passage;
+            let words: Vec<&str> = passage.chunk.text[extract.range.clone()].split_whitespace().collect();
+            let n = self.cite(passage, extract.range, extract.score, answer);
+            said.push(format!("{} [{n}]", words.join(" ")));
         }
         Ok(said.join(" "))
     }

@@ -13,8 +13,7 @@ use serde::Serialize;
 
 use crate::embed::{Embedder, Overflow};
 use crate::error::{Error, IoContext, Result};
-use crate::index::home::Home;
-use crate::index::{Change, DocumentMeta, Known, Patience, Profile, Writer};
+use crate::index::{Change, DocumentMeta, Home, Known, Patience, Profile, Writer};
 use crate::text::chunk::{Chunk, chunk};
 use crate::text::document::Document;
 use crate::text::load::{File, display_path, parse, walk};

@@ -17,6 +17,7 @@ pub mod store;
 mod tests;
 mod writer;
 
+pub use analyse::{Analyser, Terms};
 pub use collection::{Agreement, Collection, Difference, Reader};
 pub use home::Home;
 pub use lexical::Words;

@@ -10,6 +10,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, IoContext, Result};
+use crate::text::chunk::Limits;
 
 /// The profile the binary carries; `index/default.toml`.
 pub const DEFAULT_PROFILE: &str = include_str!("../../index/default.toml");
@@ -17,7 +18,7 @@ pub const DEFAULT_PROFILE: &str = include_str!("../../index/default.toml");
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
-    pub chunker: Chunker,
+    pub chunker: Limits,
     pub embedder: Embedder,
     #[serde(default)]
     pub vectors: Vectors,
@@ -25,24 +26,6 @@ pub struct Profile {
     pub lexical: Lexical,
     #[serde(default)]
     pub fusion: Fusion,
-}
-
-/// Limits of a passage, in tokens of the embedder's own tokenizer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Chunker {
-    /// A passage is closed once its body is this long.
-    pub body: u32,
-    /// A body is never longer.
-    pub max_body: u32,
-    /// `title > H1 > H2`, cut from the left.
-    pub header: u32,
-    /// Header and body together are never longer.
-    pub total: u32,
-    /// Shorter passages join the next one of their section.
-    pub min: u32,
-    /// Repeated from the passage before, where a section had to be cut.
-    pub overlap: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,9 +126,9 @@ impl Default for Profile {
     /// What `index/default.toml` says.
     fn default() -> Self {
         Self {
-            chunker: Chunker { body: 200, max_body: 214, header: 40, total: 254, min: 48, overlap: 32 },
+            chunker: Limits::default(),
             embedder: Embedder {
-                name: "all-MiniLM-L6-v2".into(),
+                name: "all-minilm-l6-v2".into(),
                 dimension: 384,
                 fingerprint: String::new(),
             },
@@ -189,16 +172,10 @@ impl Profile {
     }
 
     fn validate(&self) -> Result<()> {
-        let Chunker { body, max_body, header, total, min, overlap } = self.chunker;
+        self.chunker.check()?;
         let Ranking { k1, b, names } = self.lexical.ranking;
         let Fusion { k, alpha, candidates, .. } = self.fusion;
         let rules = [
-            (body > 0 && body <= max_body, "chunker: 0 < body <= max_body"),
-            (
-                u64::from(max_body) + u64::from(header) <= u64::from(total),
-                "chunker: max_body + header <= total",
-            ),
-            (min <= body && overlap < body, "chunker: min <= body and overlap < body"),
             (!self.embedder.name.is_empty(), "embedder: a name"),
             (self.embedder.dimension > 0, "embedder: dimension > 0"),
             (k1.is_finite() && k1 >= 0.0, "lexical.ranking: k1 >= 0"),
@@ -238,8 +215,8 @@ impl Profile {
             "" => format!("`{}` ({} dimensions)", e.name, e.dimension),
             print => format!("`{}` ({} dimensions, fingerprint {print})", e.name, e.dimension),
         };
-        let chunker = |c: &Chunker| {
-            let Chunker { body, max_body, header, total, min, overlap } = c;
+        let chunker = |c: &Limits| {
+            let Limits { body, max_body, header, total, min, overlap } = c;
             format!(
                 "(body {body}, max_body {max_body}, header {header}, total {total}, min {min}, overlap {overlap})"
             )
@@ -248,8 +225,12 @@ impl Profile {
             format!("({:?}, stop_words {}, stemmer {})", l.language, l.stop_words, l.stemmer).to_lowercase()
         };
         let (a, b) = (&self.embedder, &other.embedder);
-        let prints = a.fingerprint == b.fingerprint || a.fingerprint.is_empty() || b.fingerprint.is_empty();
-        if a.name != b.name || a.dimension != b.dimension || !prints {
+        // The fingerprint decides; the name only where one side leaves it open.
+        let same = match a.fingerprint.is_empty() || b.fingerprint.is_empty() {
+            true => a.name == b.name,
+            false => a.fingerprint == b.fingerprint,
+        };
+        if a.dimension != b.dimension || !same {
             return Some(("embedder", embedder(a), embedder(b)));
         }
         if self.chunker != other.chunker {
@@ -296,7 +277,7 @@ mod tests {
         let error = Profile::default().check(&other).unwrap_err();
         assert!(matches!(error, Error::Mismatch(_)));
         let text = error.to_string();
-        assert!(text.contains("all-MiniLM-L6-v2") && text.contains("bge-small"), "{text}");
+        assert!(text.contains("all-minilm-l6-v2") && text.contains("bge-small"), "{text}");
         assert!(error.advice().unwrap().contains("--rebuild"));
     }
 

@@ -1,5 +1,14 @@
 //! Choose what the model reads: two legs (dense vectors, words), fused, diversified, and judged answerable or not.
 
+pub mod coverage;
+pub mod diversify;
+pub mod extract;
+pub mod fuse;
+pub mod gate;
+mod neighbours;
+
+pub use neighbours::merge_neighbours;
+
 use serde::Serialize;
 
 use crate::index::Passage;
@@ -30,4 +39,20 @@ pub struct Leg {
     pub score: f32,
     /// What this leg adds to the fused score.
     pub share: f32,
+}
+
+/// Cosine similarity; 0 when either vector is zero or the lengths differ. Vectors need not be normalised.
+pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    if a.len() != b.len() {
+        return 0.0;
+    }
+    let (mut dot, mut aa, mut bb) = (0.0f64, 0.0f64, 0.0f64);
+    for (&x, &y) in a.iter().zip(b) {
+        let (x, y) = (f64::from(x), f64::from(y));
+        dot += x * y;
+        aa += x * x;
+        bb += y * y;
+    }
+    let length = (aa * bb).sqrt();
+    if length > 0.0 && length.is_finite() { (dot / length).clamp(-1.0, 1.0) as f32 } else { 0.0 }
 }

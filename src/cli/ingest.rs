@@ -1,0 +1,109 @@
+//! `incontext ingest`: files into a collection.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use indicatif::ProgressBar;
+
+use super::printer::{Printer, Unit};
+use super::settings::Settings;
+use super::{Ending, load, patient};
+use crate::embed::Embedder;
+use crate::engine::ingest::{Event, Ingest as Job, Summary};
+use crate::error::Result;
+use crate::index::{Collection, Profile};
+
+/// Brings a collection up to date with files and folders: new and changed files are added, unchanged ones cost nothing,
+/// missing ones are removed. Folders are walked with .gitignore respected.
+#[derive(Args)]
+pub struct Ingest {
+    /// Files and folders
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// Collection to fill [default: default]
+    #[arg(short, long)]
+    collection: Option<String>,
+    /// Encoder: catalogue name or directory [default: all-minilm-l6-v2]
+    #[arg(long, value_name = "NAME|DIR")]
+    embedder: Option<String>,
+    /// Index profile (TOML) that says how a new collection is built
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
+    /// Empty the collection and build it anew
+    #[arg(long)]
+    rebuild: bool,
+    /// Print the summary as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(command: &Ingest, settings: &Settings, printer: &Printer) -> Result<Ending> {
+    let collection = settings.collection(command.collection.as_deref());
+    let there = Collection::open(&settings.home.collection(&collection)?).ok().filter(|_| !command.rebuild);
+    // A collection that is there knows its embedder and its chunker; only what was asked for is held against it.
+    let profile = match (&command.profile, &there) {
+        (Some(file), _) => Profile::load(file)?,
+        (None, Some(there)) => there.profile().clone(),
+        (None, None) => Profile::default(),
+    };
+    let chosen = command.embedder.as_deref();
+    let known = there.as_ref().map(|there| there.profile().embedder.name.as_str());
+    let embedder = load::embedder(&settings.embedder(chosen.or(known)))?;
+    let summary = ingest(&collection, &command.paths, profile, &embedder, command.rebuild, settings, printer)?;
+    if command.json {
+        printer.json(&summary)?;
+    } else {
+        printer.line(line(&summary))?;
+    }
+    Ok(Ending::Done)
+}
+
+/// Runs an ingest with a bar; files that fail are named as they do.
+pub fn ingest(
+    collection: &str,
+    paths: &[PathBuf],
+    profile: Profile,
+    embedder: &Embedder,
+    rebuild: bool,
+    settings: &Settings,
+    printer: &Printer,
+) -> Result<Summary> {
+    let mut bar: Option<ProgressBar> = None;
+    let job = Job { home: &settings.home, collection, paths, profile, embedder, rebuild };
+    let summary = job.run(patient(&mut |holder| printer.waiting(holder)), |event| match event {
+        Event::Started { bytes: 0 } => {}
+        Event::Started { bytes } => {
+            let started = printer.bar(bytes, Unit::Bytes);
+            started.set_message(collection.to_owned());
+            bar = Some(started);
+        }
+        Event::Progress { bytes } => bar.iter().for_each(|bar| bar.set_position(bytes)),
+        Event::Failed { error } => {
+            let say = || {
+                printer.note(format!("failed: {error}"));
+                if let Some(hint) = error.advice() {
+                    printer.note(format!("hint: {hint}"));
+                }
+            };
+            match &bar {
+                Some(bar) => bar.suspend(say),
+                None => say(),
+            }
+        }
+        Event::Recovered { deleted, stale } => printer.note(format!(
+            "an earlier run was cut short: cleaned up {deleted} leftovers, {stale} documents are ingested again"
+        )),
+    });
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    summary
+}
+
+/// The summary as one line.
+pub fn line(summary: &Summary) -> String {
+    let Summary { added, updated, unchanged, removed, failed, skipped, chunks, .. } = summary;
+    format!(
+        "added {added} updated {updated} unchanged {unchanged} removed {removed} failed {failed} ({chunks} chunks embedded, {skipped} files of unknown kind skipped)"
+    )
+}

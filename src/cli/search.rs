@@ -1,0 +1,103 @@
+//! `incontext search`: the passages themselves.
+
+use std::time::Instant;
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::printer::Printer;
+use super::settings::Settings;
+use super::{Ending, NOTHING_RELEVANT, load, tidy};
+use crate::engine::search::{Mode, search};
+use crate::error::Result;
+use crate::index::{Collection, Patience};
+use crate::retrieve::{Hit, Leg};
+
+/// Finds passages. Exit code 3 when there are none.
+#[derive(Args)]
+pub struct Search {
+    query: String,
+    /// Collection to search [default: default]
+    #[arg(short, long)]
+    collection: Option<String>,
+    /// How to look
+    #[arg(long, value_enum, default_value_t = Legs::Hybrid)]
+    mode: Legs,
+    /// Passages to show
+    #[arg(short, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    k: u16,
+    /// Encoder, if it is not where the collection's was [default: the collection's]
+    #[arg(long, value_name = "NAME|DIR")]
+    embedder: Option<String>,
+    #[arg(long)]
+    json: bool,
+    /// Show each leg's rank, score and share of the fused score
+    #[arg(long)]
+    explain: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Legs {
+    /// By meaning
+    Dense,
+    /// By words
+    Lexical,
+    /// Both, fused
+    Hybrid,
+}
+
+pub fn run(command: &Search, settings: &Settings, printer: &Printer) -> Result<Ending> {
+    let start = Instant::now();
+    let mode = match command.mode {
+        Legs::Dense => Mode::Dense,
+        Legs::Lexical => Mode::Lexical,
+        Legs::Hybrid => Mode::Hybrid,
+    };
+    let name = settings.collection(command.collection.as_deref());
+    let collection = Collection::open(&settings.home.collection(&name)?)?;
+    let embedder = match mode {
+        Mode::Lexical => None,
+        _ => Some(load::collection_embedder(&collection, command.embedder.as_deref())?),
+    };
+    let reader = collection.read(Patience::default())?;
+    let k = usize::from(command.k);
+    let found = search(&reader, embedder.as_ref(), &collection.profile().fusion, &command.query, mode, k)?;
+    let hits = found.hits(&reader, k)?;
+    if command.json {
+        let hits: Vec<_> = hits.iter().map(as_json).collect();
+        let ms = start.elapsed().as_millis() as u64;
+        printer.json(&json!({ "query": command.query, "mode": mode, "hits": hits, "ms": ms }))?;
+    } else {
+        hits.iter().try_for_each(|hit| show(hit, command.explain, printer))?;
+    }
+    match hits.is_empty() {
+        true => {
+            printer.note("no passage has anything in common with the query");
+            Ok(Ending::No(NOTHING_RELEVANT))
+        }
+        false => Ok(Ending::Done),
+    }
+}
+
+fn as_json(hit: &Hit) -> serde_json::Value {
+    let chunk = &hit.passage.chunk;
+    json!({ "rank": hit.rank, "path": hit.passage.path, "title": hit.passage.title, "header": chunk.header,
+        "lines": [chunk.lines.0, chunk.lines.1], "bytes": [chunk.bytes.start, chunk.bytes.end],
+        "text": chunk.text, "score": hit.score, "legs": hit.legs })
+}
+
+fn show(hit: &Hit, explain: bool, printer: &Printer) -> Result<()> {
+    let chunk = &hit.passage.chunk;
+    let place = format!("{}:{}-{}", tidy(&hit.passage.path), chunk.lines.0, chunk.lines.1);
+    printer.line(format!("{:>2}. {:.4}  {place}  {}", hit.rank, hit.score, tidy(&chunk.header)))?;
+    if explain {
+        let leg = |name: &str, leg: Option<Leg>| match leg {
+            Some(Leg { rank, score, share }) => format!("{name} rank {rank}, score {score:.4}, share {share:.4}"),
+            None => format!("{name} not among its candidates"),
+        };
+        let (dense, lexical) = (leg("dense", hit.legs.dense), leg("lexical", hit.legs.lexical));
+        printer.line(format!("    {dense}; {lexical}"))?;
+    }
+    let words: Vec<&str> = chunk.text.split_whitespace().take(40).collect();
+    printer.line(format!("    {}\n", tidy(&words.join(" "))))
+}

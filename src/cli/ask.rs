@@ -64,7 +64,8 @@ pub fn run(command: &Ask, settings: &Settings, printer: &Printer) -> Result<Endi
         How::Auto if !command.show_prompt && model == crate::hub::DEFAULT_GENERATOR => None,
         _ => Some(load::generator(&model)?),
     };
-    let template = Library::new([settings.home.dir().join("prompts")]).load(&settings.prompt(command.prompt.as_deref()))?;
+    let template = Library::new([settings.home.dir().join("prompts")])
+        .load(&settings.prompt(command.prompt.as_deref()))?;
     let answering = match command.answer {
         How::Auto => Answering::Auto,
         How::Extractive => Answering::Extractive,
@@ -115,7 +116,12 @@ pub fn show(answer: &Answer, printer: &Printer) -> Result<()> {
     if !answer.answered {
         for nearest in &answer.nearest {
             let title = nearest.title.as_deref().unwrap_or_default();
-            printer.line(format!("  nearest: {}:{}  {}", tidy(&nearest.path), nearest.lines[0], tidy(title)))?;
+            printer.line(format!(
+                "  nearest: {}:{}  {}",
+                tidy(&nearest.path),
+                nearest.lines[0],
+                tidy(title)
+            ))?;
         }
         return Ok(());
     }

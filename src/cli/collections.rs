@@ -30,7 +30,9 @@ pub enum Collections {
 pub fn run(command: Collections, settings: &Settings, printer: &Printer) -> Result<Ending> {
     match command {
         Collections::List { json } => list(json, settings, printer)?,
-        Collections::Show { name, json } => show(&settings.collection(name.as_deref()), json, settings, printer)?,
+        Collections::Show { name, json } => {
+            show(&settings.collection(name.as_deref()), json, settings, printer)?
+        }
         Collections::Rm { name } => {
             settings.home.remove(&name, patient(&mut |holder| printer.waiting(holder)))?;
             printer.note(format!("removed collection `{name}`"));
@@ -57,7 +59,10 @@ fn list(as_json: bool, settings: &Settings, printer: &Printer) -> Result<()> {
         printer.note("no collections here; make one with `incontext ingest PATH`");
     }
     for (name, embedder, stats) in rows {
-        printer.line(format!("{name:20} {:>7} documents {:>8} chunks  {embedder}", stats.documents, stats.chunks))?;
+        printer.line(format!(
+            "{name:20} {:>7} documents {:>8} chunks  {embedder}",
+            stats.documents, stats.chunks
+        ))?;
     }
     Ok(())
 }
@@ -69,13 +74,19 @@ fn show(name: &str, as_json: bool, settings: &Settings, printer: &Printer) -> Re
     if as_json {
         let documents: Vec<_> = documents
             .iter()
-            .map(|known| json!({ "path": known.meta.path, "title": known.meta.title, "format": known.meta.format,
-                "bytes": known.meta.size, "chunks": known.chunks, "hash": known.meta.hash }))
+            .map(|known| {
+                json!({ "path": known.meta.path, "title": known.meta.title, "format": known.meta.format,
+                "bytes": known.meta.size, "chunks": known.chunks, "hash": known.meta.hash })
+            })
             .collect();
-        return printer.json(&json!({ "name": name, "folder": collection.dir(), "profile": collection.profile(),
+        return printer
+            .json(&json!({ "name": name, "folder": collection.dir(), "profile": collection.profile(),
             "stats": stats, "documents": documents }));
     }
-    printer.line(format!("{name}: {} documents, {} chunks, {} tokens", stats.documents, stats.chunks, stats.tokens))?;
+    printer.line(format!(
+        "{name}: {} documents, {} chunks, {} tokens",
+        stats.documents, stats.chunks, stats.tokens
+    ))?;
     printer.line(format!("folder: {}", collection.dir().display()))?;
     printer.line(format!("\n{}", collection.profile().to_toml()?))?;
     for known in documents {

@@ -49,7 +49,8 @@ pub fn run(command: &Ingest, settings: &Settings, printer: &Printer) -> Result<E
     let chosen = command.embedder.as_deref();
     let known = there.as_ref().map(|there| there.profile().embedder.name.as_str());
     let embedder = load::embedder(&settings.embedder(chosen.or(known)))?;
-    let summary = ingest(&collection, &command.paths, profile, &embedder, command.rebuild, settings, printer)?;
+    let summary =
+        ingest(&collection, &command.paths, profile, &embedder, command.rebuild, settings, printer)?;
     if command.json {
         printer.json(&summary)?;
     } else {

@@ -2,9 +2,10 @@
 
 use clap::Subcommand;
 use indicatif::ProgressBar;
+use serde_json::json;
 
-use super::printer::{Printer, Unit};
 use super::Ending;
+use super::printer::{Printer, Unit};
 use crate::error::Result;
 use crate::hub::{self, ModelPath, Progress, State};
 
@@ -42,17 +43,30 @@ fn report(model: &ModelPath, printer: &Printer) -> Result<()> {
 fn list(json: bool, printer: &Printer) -> Result<()> {
     let models = hub::list()?;
     if json {
-        return printer.json(&models);
+        let rows: Vec<_> = models
+            .iter()
+            .map(|model| {
+                json!({ "name": model.entry.name, "kind": model.entry.kind, "licence": model.entry.licence,
+                    "bytes": model.entry.size(), "state": model.state })
+            })
+            .collect();
+        return printer.json(&rows);
     }
     for model in models {
         let entry = model.entry;
         let state = match &model.state {
             State::Ready { path } => path.display().to_string(),
-            State::Partial { bytes } => format!("{} MB of it fetched; `incontext models pull {}`", bytes >> 20, entry.name),
+            State::Partial { bytes } => {
+                format!("{} MB of it fetched; `incontext models pull {}`", bytes >> 20, entry.name)
+            }
             State::Absent => format!("not here; `incontext models pull {}`", entry.name),
         };
         let (name, kind) = (entry.name, entry.kind);
-        printer.line(format!("{name:24} {kind:9} {:>4} MB  {:12} {state}", entry.size() >> 20, entry.licence))?;
+        printer.line(format!(
+            "{name:24} {kind:9} {:>4} MB  {:12} {state}",
+            entry.size() >> 20,
+            entry.licence
+        ))?;
     }
     Ok(())
 }
@@ -61,7 +75,9 @@ fn list(json: bool, printer: &Printer) -> Result<()> {
 pub fn pull(name: &str, printer: &Printer) -> Result<ModelPath> {
     let mut bar: Option<ProgressBar> = None;
     let model = hub::pull(name, &mut |progress| match progress {
-        Progress::Waiting { name } => printer.note(format!("another process is fetching {name}; waiting for it")),
+        Progress::Waiting { name } => {
+            printer.note(format!("another process is fetching {name}; waiting for it"))
+        }
         Progress::Trying { source } => {
             if let Some(bar) = bar.take() {
                 bar.finish_and_clear();

@@ -35,7 +35,8 @@ impl Printer {
     }
 
     pub fn json(&self, value: &impl serde::Serialize) -> Result<()> {
-        let text = serde_json::to_string_pretty(value).map_err(|e| Error::invalid(format!("cannot write JSON: {e}")))?;
+        let text = serde_json::to_string_pretty(value)
+            .map_err(|e| Error::invalid(format!("cannot write JSON: {e}")))?;
         self.line(text)
     }
 
@@ -90,7 +91,9 @@ impl Printer {
             Unit::Items => "{msg} [{bar:30}] {pos}/{len} {per_sec} {eta}",
         };
         // The templates are ours and constant; a wrong one would fall back to the plain style.
-        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_style(
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
         bar.enable_steady_tick(Duration::from_millis(200));
         bar
     }

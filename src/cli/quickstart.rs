@@ -26,7 +26,8 @@ pub fn run(settings: &Settings, printer: &Printer) -> Result<Ending> {
     let guide = guide(settings)?;
     printer.note(format!("2. ingesting the user's guide from {}", guide.display()));
     let embedder = load::embedder(crate::hub::DEFAULT_ENCODER)?;
-    let summary = ingest::ingest(COLLECTION, &[guide], Profile::default(), &embedder, false, settings, printer)?;
+    let summary =
+        ingest::ingest(COLLECTION, &[guide], Profile::default(), &embedder, false, settings, printer)?;
     printer.note(format!("   {}", ingest::line(&summary)));
 
     printer.note(format!("3. asking: {QUESTION}\n"));
@@ -53,7 +54,8 @@ pub fn run(settings: &Settings, printer: &Printer) -> Result<Ending> {
 /// The folder that holds the guide: `docs/` in a clone of the project, else a copy unpacked under the home.
 fn guide(settings: &Settings) -> Result<PathBuf> {
     let here = settings.home.root().join("docs");
-    if GUIDE.files().all(|file| fs::read(here.join(file.path())).is_ok_and(|bytes| bytes == file.contents())) {
+    if GUIDE.files().all(|file| fs::read(here.join(file.path())).is_ok_and(|bytes| bytes == file.contents()))
+    {
         return Ok(here);
     }
     let folder = settings.home.dir().join("guide");

@@ -92,7 +92,9 @@ fn show(hit: &Hit, explain: bool, printer: &Printer) -> Result<()> {
     printer.line(format!("{:>2}. {:.4}  {place}  {}", hit.rank, hit.score, tidy(&chunk.header)))?;
     if explain {
         let leg = |name: &str, leg: Option<Leg>| match leg {
-            Some(Leg { rank, score, share }) => format!("{name} rank {rank}, score {score:.4}, share {share:.4}"),
+            Some(Leg { rank, score, share }) => {
+                format!("{name} rank {rank}, score {score:.4}, share {share:.4}")
+            }
             None => format!("{name} not among its candidates"),
         };
         let (dense, lexical) = (leg("dense", hit.legs.dense), leg("lexical", hit.legs.lexical));

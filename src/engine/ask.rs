@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::generate::{Generator, OnText, Sampling};
 use crate::index::{Analyser, Collection, Passage, Patience, Reader};
 use crate::prompt::budget::{Dropped, Fitted, Window, fit};
-use crate::prompt::{Prompt, Shown, Template};
+use crate::prompt::{Layout, Prompt, Shown, Template};
 use crate::retrieve::coverage;
 use crate::retrieve::diversify::{LAMBDA, NEAR_DUPLICATE, distinct, mmr};
 use crate::retrieve::extract::{candidates, choose};
@@ -142,7 +142,11 @@ impl Ask<'_> {
     /// # Errors
     /// `Invalid` for an empty question, `TooLong` when not even one passage fits the model's window; whatever
     /// retrieval or generation fails with.
-    pub fn run(&self, question: &str, on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>) -> Result<Answer> {
+    pub fn run(
+        &self,
+        question: &str,
+        on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Answer> {
         let start = Instant::now();
         let mut answer = Answer {
             format: FORMAT,
@@ -190,7 +194,8 @@ impl Ask<'_> {
         let found = search(&reader, Some(self.embedder), fusion, question, Mode::Hybrid, POOL)?;
         let pool = found.hits(&reader, POOL)?;
         let idf: BTreeMap<String, f32> = reader.words()?.query_terms(question)?.into_iter().collect();
-        let mut retrieved = Retrieved { idf, vector: Vec::new(), confidence: 0.0, nearest: Vec::new(), passages: Vec::new() };
+        let mut retrieved =
+            Retrieved { idf, vector: Vec::new(), confidence: 0.0, nearest: Vec::new(), passages: Vec::new() };
         let best = pool.first().map(|hit| hit.passage.chunk.embedded_text()).unwrap_or_default();
         let features = self.with_asked(question, &retrieved.idf, |asked| {
             Features::gather(asked, &found.dense, &found.lexical, &best)
@@ -304,7 +309,11 @@ impl Ask<'_> {
         let evidence: Vec<Evidence> = shown
             .iter()
             .zip(&headers)
-            .map(|(hit, header)| Evidence { text: &hit.passage.chunk.text, header, format: hit.passage.format })
+            .map(|(hit, header)| Evidence {
+                text: &hit.passage.chunk.text,
+                header,
+                format: hit.passage.format,
+            })
             .collect();
         let grounding = ground(text, &evidence);
         if !grounding.is_grounded() {
@@ -316,7 +325,13 @@ impl Ask<'_> {
     }
 
     /// The prompt with as many passages as the window holds.
-    fn prompt(&self, generator: &Generator, template: &Template, question: &str, passages: &[Hit]) -> Result<Fitted> {
+    fn prompt(
+        &self,
+        generator: &Generator,
+        template: &Template,
+        question: &str,
+        passages: &[Hit],
+    ) -> Result<Fitted> {
         let shown: Vec<Shown> = passages
             .iter()
             .map(|hit| Shown {
@@ -375,8 +390,8 @@ impl Ask<'_> {
 
 /// The prompt as the model reads it: in its own chat layout where it has one.
 fn rendered(generator: &Generator, prompt: &Prompt) -> Result<String> {
-    match generator.tokenizer().filter(|tokenizer| tokenizer.has_chat_template()) {
-        Some(tokenizer) if prompt.is_chat() => tokenizer.render_chat(&prompt.messages()),
+    match (&prompt.layout, generator.tokenizer().filter(|tokenizer| tokenizer.has_chat_template())) {
+        (Layout::Chat(messages), Some(tokenizer)) => tokenizer.render_chat(messages),
         _ => Ok(prompt.text()),
     }
 }

@@ -53,12 +53,21 @@ pub struct Summary {
 /// What the person may want to see while it runs.
 pub enum Event<'a> {
     /// Bytes of the files that have to be read.
-    Started { bytes: u64 },
+    Started {
+        bytes: u64,
+    },
     /// Bytes of files done so far.
-    Progress { bytes: u64 },
-    Failed { error: &'a Error },
+    Progress {
+        bytes: u64,
+    },
+    Failed {
+        error: &'a Error,
+    },
     /// An earlier run was cut short; what it left behind was cleaned up.
-    Recovered { deleted: usize, stale: usize },
+    Recovered {
+        deleted: usize,
+        stale: usize,
+    },
 }
 
 impl Ingest<'_> {
@@ -88,7 +97,8 @@ impl Ingest<'_> {
         let known: BTreeMap<String, Known> =
             writer.documents()?.into_iter().map(|known| (known.meta.path.clone(), known)).collect();
         let found = walk(&self.existing(&known)?, self.home.root())?;
-        let mut summary = Summary { skipped: found.skipped, failed: found.failed.len(), ..Summary::default() };
+        let mut summary =
+            Summary { skipped: found.skipped, failed: found.failed.len(), ..Summary::default() };
         for error in &found.failed {
             on_event(Event::Failed { error });
         }
@@ -141,7 +151,8 @@ impl Ingest<'_> {
 
     /// Documents under the given paths whose files are no longer there (or no longer wanted, by .gitignore).
     fn gone(&self, files: &[File], known: &BTreeMap<String, Known>) -> Vec<String> {
-        let scopes: Vec<String> = self.paths.iter().map(|path| display_path(path, self.home.root())).collect();
+        let scopes: Vec<String> =
+            self.paths.iter().map(|path| display_path(path, self.home.root())).collect();
         let there: BTreeSet<&str> = files.iter().map(|file| file.name.as_str()).collect();
         let in_scope = |path: &&String| scopes.iter().any(|scope| is_under(path, scope));
         known.keys().filter(in_scope).filter(|path| !there.contains(path.as_str())).cloned().collect()
@@ -154,7 +165,8 @@ impl Ingest<'_> {
         known: &BTreeMap<String, Known>,
         summary: &mut Summary,
     ) -> Result<(Vec<Change>, Vec<Error>)> {
-        let read: Vec<Result<Read>> = files.par_iter().map(|file| self.read(file, known.get(&file.file.name))).collect();
+        let read: Vec<Result<Read>> =
+            files.par_iter().map(|file| self.read(file, known.get(&file.file.name))).collect();
         let mut changes = Vec::new();
         let mut failed = Vec::new();
         let mut fresh: Vec<(DocumentMeta, Vec<Chunk>)> = Vec::new();
@@ -231,7 +243,8 @@ impl Scan {
         let mut scan = Self { to_read: Vec::new(), unchanged: 0 };
         for file in files {
             // A file that vanished or cannot be looked at fails when it is read, with its name.
-            let (size, mtime) = std::fs::metadata(&file.path).map_or((0, 0), |meta| (meta.len(), mtime(&meta)));
+            let (size, mtime) =
+                std::fs::metadata(&file.path).map_or((0, 0), |meta| (meta.len(), mtime(&meta)));
             let same = |known: &Known| known.meta.size == size && known.meta.mtime == mtime && !known.stale;
             match known.get(&file.name).is_some_and(same) {
                 true => scan.unchanged += 1,

@@ -51,7 +51,8 @@ pub fn search(
     let mut found = Found { dense: Vec::new(), lexical: Vec::new(), ranked: Vec::new(), vector: Vec::new() };
     if mode != Mode::Lexical {
         let embedder = embedder.ok_or_else(|| {
-            Error::invalid("searching by meaning needs the collection's embedder").hint("or use --mode lexical")
+            Error::invalid("searching by meaning needs the collection's embedder")
+                .hint("or use --mode lexical")
         })?;
         found.vector = embedder.embed(&[question], Overflow::Truncate)?.pop().unwrap_or_default();
         found.dense = reader.dense(&found.vector, candidates)?;
@@ -77,7 +78,9 @@ impl Found {
         let ids: Vec<ChunkId> = best.iter().map(|(id, ..)| *id).collect();
         let passages = reader.passages(&ids)?;
         let hits = passages.into_iter().zip(best).enumerate();
-        Ok(hits.map(|(at, (passage, &(_, score, legs)))| Hit { passage, rank: at + 1, score, legs }).collect())
+        Ok(hits
+            .map(|(at, (passage, &(_, score, legs)))| Hit { passage, rank: at + 1, score, legs })
+            .collect())
     }
 }
 

@@ -76,8 +76,7 @@ fn quoted_paragraphs_end_at_a_lone_mark_and_marks_begin_no_sentence() {
 
 #[test]
 fn a_chunk_that_begins_inside_a_code_block_is_read_so() {
-    let kinds =
-        |text| shown(text, Format::Markdown).into_iter().map(|(kind, _)| kind).collect::<Vec<_>>();
+    let kinds = |text| shown(text, Format::Markdown).into_iter().map(|(kind, _)| kind).collect::<Vec<_>>();
     use SentenceKind::*;
     assert_eq!(kinds("    let a = 1;\n}\n```\n\nProse here."), [Code, Code, Markup, Prose]);
     assert_eq!(kinds("x\n```\nProse.\n```rust\ny\n```"), [Code, Markup, Prose, Markup, Code, Markup]);

@@ -41,6 +41,11 @@ pub enum Layout {
 }
 
 impl Prompt {
+    /// Whether the template wrote turns.
+    pub fn is_chat(&self) -> bool {
+        matches!(self.layout, Layout::Chat(_))
+    }
+
     /// The turns a chat model is given; plain text is one turn of the user.
     pub fn messages(&self) -> Vec<Message> {
         match &self.layout {

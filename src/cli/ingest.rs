@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use indicatif::ProgressBar;
 
-use super::printer::{Printer, Unit};
+use super::printer::Printer;
 use super::settings::Settings;
 use super::{Ending, load, patient};
 use crate::embed::Embedder;
@@ -74,7 +74,7 @@ pub fn ingest(
     let summary = job.run(patient(&mut |holder| printer.waiting(holder)), |event| match event {
         Event::Started { bytes: 0 } => {}
         Event::Started { bytes } => {
-            let started = printer.bar(bytes, Unit::Bytes);
+            let started = printer.bar(bytes);
             started.set_message(collection.to_owned());
             bar = Some(started);
         }

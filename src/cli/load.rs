@@ -39,7 +39,7 @@ pub fn collection_embedder(collection: &Collection, flag: Option<&str>) -> Resul
 /// A generator by catalogue name, directory or GGUF file.
 pub fn generator(name: &str) -> Result<Generator> {
     let model = hub::resolve(name)?;
-    Ok(Generator::Local(LocalGenerator::load(&model.name, &model.path, &Device::Cpu)?))
+    Ok(Generator::Local(Box::new(LocalGenerator::load(&model.name, &model.path, &Device::Cpu)?)))
 }
 
 /// Both default models, fetched where absent.

@@ -5,7 +5,7 @@ use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::Ending;
-use super::printer::{Printer, Unit};
+use super::printer::Printer;
 use crate::error::Result;
 use crate::hub::{self, ModelPath, Progress, State};
 
@@ -86,7 +86,7 @@ pub fn pull(name: &str, printer: &Printer) -> Result<ModelPath> {
         }
         Progress::Bytes { done, total } => {
             let bar = bar.get_or_insert_with(|| {
-                let bar = printer.bar(total, Unit::Bytes);
+                let bar = printer.bar(total);
                 bar.set_message(name.to_owned());
                 bar
             });

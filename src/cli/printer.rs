@@ -83,14 +83,11 @@ impl Printer {
         }
     }
 
-    /// A bar with rate and time left; draws nothing unless a person watches.
-    pub fn bar(&self, total: u64, unit: Unit) -> ProgressBar {
+    /// A bar over bytes with rate and time left; draws nothing unless a person watches.
+    pub fn bar(&self, total: u64) -> ProgressBar {
         let bar = ProgressBar::with_draw_target(Some(total), self.target());
-        let template = match unit {
-            Unit::Bytes => "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}",
-            Unit::Items => "{msg} [{bar:30}] {pos}/{len} {per_sec} {eta}",
-        };
-        // The templates are ours and constant; a wrong one would fall back to the plain style.
+        let template = "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+        // The template is ours and constant; a wrong one would fall back to the plain style.
         bar.set_style(
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
         );
@@ -101,10 +98,4 @@ impl Printer {
     fn target(&self) -> ProgressDrawTarget {
         if self.watched && !self.quiet { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() }
     }
-}
-
-/// What a bar counts.
-pub enum Unit {
-    Bytes,
-    Items,
 }

@@ -16,7 +16,7 @@ use crate::text::tokenizer::Tokenizer;
 
 /// What writes text. A closed set: each way of generating is a variant.
 pub enum Generator {
-    Local(LocalGenerator),
+    Local(Box<LocalGenerator>),
     /// Answers from a list: for tests of what lies above.
     Scripted(Scripted),
 }

@@ -59,7 +59,7 @@ impl BertConfig {
         if self.is_decoder {
             return Err(Error::invalid("config.json: BERT as a decoder is not supported"));
         }
-        if self.num_attention_heads == 0 || self.hidden_size % self.num_attention_heads != 0 {
+        if self.num_attention_heads == 0 || !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             return Err(Error::corrupt("config.json: hidden_size is not a multiple of num_attention_heads"));
         }
         Ok(Config {

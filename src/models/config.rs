@@ -103,12 +103,12 @@ impl Config {
         if let Some((name, size)) = sizes.into_iter().find(|&(_, size)| size == 0 || size > 1 << 24) {
             return Err(Error::corrupt(format!("config: `{name}` is {size}")));
         }
-        if heads % kv_heads != 0 {
+        if !heads.is_multiple_of(kv_heads) {
             return Err(Error::corrupt(format!(
                 "config: {heads} query heads cannot share {kv_heads} key/value heads"
             )));
         }
-        if head_dim % 2 != 0 && self.positions != Positions::Learned {
+        if !head_dim.is_multiple_of(2) && self.positions != Positions::Learned {
             return Err(Error::corrupt(format!(
                 "config: rotary positions need an even head_dim, not {head_dim}"
             )));

@@ -172,7 +172,7 @@ fn gguf_name(name: &str) -> Option<String> {
 /// Puts the rows of an interleaved q or k matrix `(heads * d, in)` back in half-rotation order.
 fn unpermute(weight: &Tensor, heads: usize) -> Result<Tensor> {
     let (out, input) = weight.dims2()?;
-    if heads == 0 || out % (2 * heads) != 0 {
+    if heads == 0 || !out.is_multiple_of(2 * heads) {
         return Err(Error::corrupt(format!(
             "GGUF: {out} rows do not split into {heads} heads of even width"
         )));

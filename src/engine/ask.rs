@@ -21,7 +21,7 @@ use crate::prompt::budget::{Dropped, Fitted, Window, fit};
 use crate::prompt::{Layout, Prompt, Shown, Template};
 use crate::retrieve::coverage;
 use crate::retrieve::diversify::{LAMBDA, NEAR_DUPLICATE, distinct, mmr};
-use crate::retrieve::extract::{candidates, choose};
+use crate::retrieve::extract::{Extract, candidates, choose};
 use crate::retrieve::gate::{Features, Gate};
 use crate::retrieve::{Hit, merge_neighbours};
 use crate::text::ground::{Evidence, Grounding, ground};
@@ -262,7 +262,7 @@ impl Ask<'_> {
             choose(asked, &retrieved.vector, passages, &sentences, &vectors, MOST_SENTENCES)
         });
         let mut said = Vec::new();
-        for extract in extracts {
+        for extract in joined(extracts, passages) {
             let passage = &passages[extract.passage].passage;
             let words: Vec<&str> = passage.chunk.text[extract.range.clone()].split_whitespace().collect();
             let n = self.cite(passage, extract.range, extract.score, answer);
@@ -386,6 +386,27 @@ impl Ask<'_> {
         answer.citations.push(new);
         answer.citations.len()
     }
+}
+
+/// Sentences that follow each other in one paragraph become one extract, cited once, with the better score.
+fn joined(extracts: Vec<Extract>, passages: &[Hit]) -> Vec<Extract> {
+    let mut joined: Vec<Extract> = Vec::new();
+    for next in extracts {
+        let follows = |last: &Extract| {
+            let text = &passages[next.passage].passage.chunk.text;
+            let between = text.get(last.range.end..next.range.start);
+            last.passage == next.passage
+                && between.is_some_and(|b| b.trim().is_empty() && b.matches('\n').count() < 2)
+        };
+        match joined.last_mut().filter(|last| follows(last)) {
+            Some(last) => {
+                last.range.end = next.range.end;
+                last.score = last.score.max(next.score);
+            }
+            None => joined.push(next),
+        }
+    }
+    joined
 }
 
 /// The prompt as the model reads it: in its own chat layout where it has one.

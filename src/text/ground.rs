@@ -36,9 +36,11 @@ pub struct Grounding {
 }
 
 impl Grounding {
-    /// Whether there is an answer and every sentence of it is supported.
+    /// Whether there is an answer and every sentence of it is supported. A heading must be supported like the rest, but
+    /// headings alone answer nothing.
     pub fn is_grounded(&self) -> bool {
-        !self.claims.is_empty() && self.claims.iter().all(|claim| claim.supported)
+        let says_something = self.claims.iter().any(|claim| claim.kind != SentenceKind::Heading);
+        says_something && self.claims.iter().all(|claim| claim.supported)
     }
 
     /// The share of claims that are supported; 0 without claims.
@@ -53,6 +55,7 @@ impl Grounding {
 pub struct Claim {
     /// Bytes of the answer.
     pub range: Range<usize>,
+    pub kind: SentenceKind,
     pub supported: bool,
     /// Index of the passage; `None` when no passage shares a word with the claim.
     pub passage: Option<usize>,
@@ -78,13 +81,14 @@ pub struct Claim {
 pub fn ground(answer: &str, passages: &[Evidence]) -> Grounding {
     let sources: Vec<Source> = passages.iter().map(Source::new).collect();
     let spoken = without_marks(answer);
-    let claims = sentences(&spoken, Format::Markdown).into_iter().map(|sentence| sentence.range);
-    let claims = claims.filter(|range| spoken[range.clone()].chars().any(char::is_alphanumeric));
-    Grounding { claims: claims.map(|range| judge(range.clone(), &spoken[range], &sources)).collect() }
+    let claims = sentences(&spoken, Format::Markdown).into_iter();
+    let claims = claims.filter(|claim| spoken[claim.range.clone()].chars().any(char::is_alphanumeric));
+    Grounding { claims: claims.map(|claim| judge(claim, &spoken, &sources)).collect() }
 }
 
-fn judge(range: Range<usize>, text: &str, sources: &[Source]) -> Claim {
-    let wanted = Wanted::new(text);
+fn judge(claim: Sentence, answer: &str, sources: &[Source]) -> Claim {
+    let Sentence { range, kind } = claim;
+    let wanted = Wanted::new(&answer[range.clone()]);
     let judged = sources.iter().enumerate().map(|(at, source)| {
         let verdict = source.judge(&wanted);
         (at, verdict)
@@ -100,7 +104,7 @@ fn judge(range: Range<usize>, text: &str, sources: &[Source]) -> Claim {
         None => (None, Verdict { missing: wanted.all_required(), ..Verdict::default() }),
     };
     let Verdict { supported, recall, missing, contradicted, quotes } = verdict;
-    Claim { range, supported, passage, recall, missing, contradicted, quotes }
+    Claim { range, kind, supported, passage, recall, missing, contradicted, quotes }
 }
 
 #[derive(Default)]

@@ -188,12 +188,12 @@ impl Comparison {
             let labels = labels
                 .ok_or_else(|| Error::invalid("reference: `labels` and `input_ids` differ in shape"))?;
             let targets = Targets::next_token(&labels, &batch.packing);
-            return cross_entropy(hidden, &targets, |h| model.transformer.logits(h)).map(Some);
+            return cross_entropy(hidden, &targets, model.transformer.head()).map(Some);
         }
         let (Some(y), Some(logits)) = (self.reference.get("y"), class_logits) else { return Ok(None) };
         let ids = y.flatten_all()?.to_dtype(DType::U32)?.to_vec1()?;
         let targets = Targets { rows: (0..ids.len() as u32).collect(), ids };
-        cross_entropy(logits, &targets, |logits| Ok(logits.clone())).map(Some)
+        cross_entropy(logits, &targets, |logits: &Tensor| Ok(logits.clone())).map(Some)
     }
 
     fn outcome(&self, ours: &Tensor, theirs: &Tensor) -> Result<Outcome> {

@@ -115,10 +115,13 @@ impl Transformer {
 
     /// Next-token logits of hidden states: `(n, H) -> (n, V)`.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        match &self.head {
-            Some(head) => head.frozen(hidden),
-            None => Ok(hidden.matmul(&self.embedding.words.t()?)?),
-        }
+        self.head().frozen(hidden)
+    }
+
+    /// The output matrix `(V, H)`, which may be the embedding table.
+    pub fn head(&self) -> Linear {
+        let tied = || Linear { site: Site::head(), weight: self.embedding.words.clone(), bias: None };
+        self.head.clone().unwrap_or_else(tied)
     }
 
     /// Number of values in the weights, biases and position tables aside.

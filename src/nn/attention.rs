@@ -6,7 +6,7 @@
 use candle_core::{D, Tensor};
 
 use super::block::Surroundings;
-use super::{KvCache, Linear, Memory, Segment};
+use super::{KvCache, Linear, Memory, Segment, kernel};
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -142,6 +142,20 @@ fn behind_prefix(
 ///
 /// `q` `(N, nh * d)`, `k` and `v` `(S, nkv * d)` -> `(N, nh * d)`. The segments' queries cover `q` in order.
 pub(super) fn attend(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    segments: &[Segment],
+    heads: Heads,
+    causal: bool,
+) -> Result<Tensor> {
+    if kernel::applies(&[q, k, v]) {
+        return Ok(kernel::attention(q, k, v, segments, heads, causal)?);
+    }
+    attend_composed(q, k, v, segments, heads, causal)
+}
+
+pub(super) fn attend_composed(
     q: &Tensor,
     k: &Tensor,
     v: &Tensor,

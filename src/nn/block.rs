@@ -2,7 +2,9 @@
 
 use candle_core::Tensor;
 
-use super::{Adapter, Angles, Attention, KvCache, Linear, Memory, Mlp, Mode, Norm, Packing, Part, Site};
+use super::{
+    Adapter, Angles, Attention, KvCache, Linear, Memory, Mlp, Mode, Norm, Packing, Part, Site, kernel,
+};
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -65,12 +67,16 @@ impl Block {
         match self.place {
             NormPlace::Before => {
                 let h = f(&norm.forward(x)?)?;
-                Ok((x + around.adapter.sublayer(site, x, h, None)?)?)
+                sum(x, &around.adapter.sublayer(site, x, h, None)?)
             }
             NormPlace::After => {
                 let h = around.adapter.sublayer(site, x, f(x)?, Some(norm))?;
-                norm.forward(&(x + h)?)
+                norm.forward(&sum(x, &h)?)
             }
         }
     }
+}
+
+fn sum(x: &Tensor, h: &Tensor) -> Result<Tensor> {
+    Ok(if kernel::applies(&[x, h]) { kernel::sum(x, h)? } else { (x + h)? })
 }

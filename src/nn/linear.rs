@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::Site;
+use super::{Site, kernel};
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -18,6 +18,19 @@ impl Linear {
     /// The layer as it was trained: `(N, in) -> (N, out)`. Adapters call this and add to it; everyone else goes
     /// through [`super::Adapter::linear`].
     pub fn frozen(&self, x: &Tensor) -> Result<Tensor> {
+        let frozen_bias = self.bias.as_ref().filter(|bias| !bias.track_op() && kernel::applies(&[bias]));
+        let y = if kernel::applies(&[x, &self.weight]) && !self.weight.track_op() {
+            kernel::linear(x, &self.weight, frozen_bias)?
+        } else {
+            return self.composed(x);
+        };
+        Ok(match &self.bias {
+            Some(bias) if frozen_bias.is_none() => y.broadcast_add(bias)?,
+            _ => y,
+        })
+    }
+
+    fn composed(&self, x: &Tensor) -> Result<Tensor> {
         let y = x.matmul(&self.weight.t()?)?; // (N, in) (in, out) -> (N, out)
         Ok(match &self.bias {
             Some(bias) => y.broadcast_add(bias)?,

@@ -2,7 +2,7 @@
 
 use candle_core::{D, Tensor};
 
-use super::Packing;
+use super::{Linear, Packing, kernel};
 use crate::error::{Error, Result};
 
 /// The label of a token that is read but not learned from.
@@ -37,19 +37,55 @@ impl Targets {
     }
 }
 
-/// Mean cross-entropy `logsumexp(z) - z[target]` over the targets' rows. `head` makes logits `(n, V)` of hidden states
-/// `(n, H)`; it sees labelled rows only, a chunk at a time.
+/// What makes logits of hidden states: any function of `(n, H)` to `(n, V)`, or a [`Linear`], for which the loss need not
+/// hold them.
+pub trait Head {
+    /// `(n, H) -> (n, V)`
+    fn logits(&self, hidden: &Tensor) -> Result<Tensor>;
+
+    /// The matrix `(V, H)`, if that is all there is to it.
+    fn matrix(&self) -> Option<&Tensor> {
+        None
+    }
+}
+
+impl<F: Fn(&Tensor) -> Result<Tensor>> Head for F {
+    fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+        self(hidden)
+    }
+}
+
+impl Head for Linear {
+    fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+        self.frozen(hidden)
+    }
+
+    fn matrix(&self) -> Option<&Tensor> {
+        self.bias.is_none().then_some(&self.weight)
+    }
+}
+
+/// Mean cross-entropy `logsumexp(z) - z[target]` over the targets' rows. `head` sees labelled rows only, a chunk at a time.
 ///
 /// # Errors
 /// `Invalid` when nothing carries a label.
-pub fn cross_entropy(
+pub fn cross_entropy(hidden: &Tensor, targets: &Targets, head: impl Head) -> Result<Tensor> {
+    if targets.rows.is_empty() {
+        return Err(Error::invalid("no token of this batch carries a label, so there is no loss"));
+    }
+    match head.matrix() {
+        Some(matrix) if kernel::applies(&[hidden, matrix]) && !matrix.track_op() => {
+            Ok(kernel::cross_entropy(hidden, matrix, &targets.rows, &targets.ids)?)
+        }
+        _ => cross_entropy_composed(hidden, targets, |hidden| head.logits(hidden)),
+    }
+}
+
+pub(super) fn cross_entropy_composed(
     hidden: &Tensor,
     targets: &Targets,
     head: impl Fn(&Tensor) -> Result<Tensor>,
 ) -> Result<Tensor> {
-    if targets.rows.is_empty() {
-        return Err(Error::invalid("no token of this batch carries a label, so there is no loss"));
-    }
     let mut sum: Option<Tensor> = None;
     for (rows, ids) in targets.rows.chunks(CHUNK).zip(targets.ids.chunks(CHUNK)) {
         let rows = Tensor::new(rows, hidden.device())?;
@@ -83,7 +119,8 @@ mod tests {
     fn cross_entropy_equals_the_reference() {
         let logits = Tensor::new(&[[2f32, 0.5, -1.0]], &Device::Cpu).unwrap();
         let targets = Targets { rows: vec![0], ids: vec![1] };
-        let loss = cross_entropy(&logits, &targets, |h| Ok(h.clone())).unwrap().to_scalar::<f32>().unwrap();
+        let loss =
+            cross_entropy(&logits, &targets, |h: &Tensor| Ok(h.clone())).unwrap().to_scalar::<f32>().unwrap();
         assert!((loss - 1.741311).abs() < 1e-6, "{loss}");
     }
 }

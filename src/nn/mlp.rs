@@ -4,6 +4,7 @@ use candle_core::Tensor;
 
 use super::Linear;
 use super::block::Surroundings;
+use super::kernel::{self, Curve};
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -30,7 +31,7 @@ impl Mlp {
     pub fn forward(&self, x: &Tensor, around: &Surroundings) -> Result<Tensor> {
         let up = around.linear(&self.up, x)?; // (N, I)
         let inner = match &self.gate {
-            Some(gate) => (self.activation.forward(&around.linear(gate, x)?)? * up)?,
+            Some(gate) => self.activation.gate(&around.linear(gate, x)?, &up)?,
             None => self.activation.forward(&up)?,
         };
         around.linear(&self.down, &inner)
@@ -38,7 +39,33 @@ impl Mlp {
 }
 
 impl Activation {
+    /// `f(x)`
     pub fn forward(self, x: &Tensor) -> Result<Tensor> {
+        match self.curve() {
+            Some(curve) if kernel::applies(&[x]) => Ok(kernel::activated(x, curve)?),
+            _ => self.composed(x),
+        }
+    }
+
+    /// `f(gate) ∘ up`
+    pub fn gate(self, gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+        match self.curve() {
+            Some(curve) if kernel::applies(&[gate, up]) => Ok(kernel::gated(gate, up, curve)?),
+            _ => Ok((self.composed(gate)? * up)?),
+        }
+    }
+
+    /// The kernel for it, if there is one.
+    fn curve(self) -> Option<Curve> {
+        Some(match self {
+            Self::Silu => Curve::Silu,
+            Self::Gelu => Curve::Gelu,
+            Self::GeluTanh => Curve::GeluTanh,
+            Self::Relu => return None,
+        })
+    }
+
+    fn composed(self, x: &Tensor) -> Result<Tensor> {
         Ok(match self {
             Self::Silu => x.silu()?,
             Self::Gelu => x.gelu_erf()?,

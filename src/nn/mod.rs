@@ -21,6 +21,7 @@ mod adapter;
 mod attention;
 mod block;
 mod cache;
+pub mod kernel;
 mod linear;
 pub mod loss;
 mod mlp;

@@ -4,6 +4,7 @@
 
 use candle_core::{D, Tensor};
 
+use super::kernel;
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -17,6 +18,18 @@ pub enum Norm {
 impl Norm {
     /// `(N, H) -> (N, H)`
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Rms { weight, eps } if kernel::applies(&[x, weight]) => {
+                Ok(kernel::rms_norm(x, weight, *eps)?)
+            }
+            Self::Layer { weight, bias, eps } if kernel::applies(&[x, weight, bias]) => {
+                Ok(kernel::layer_norm(x, weight, bias, *eps)?)
+            }
+            _ => self.composed(x),
+        }
+    }
+
+    fn composed(&self, x: &Tensor) -> Result<Tensor> {
         match self {
             Self::Rms { weight, eps } => Ok(unit_rms(x, *eps)?.broadcast_mul(weight)?),
             Self::Layer { weight, bias, eps } => {
@@ -43,9 +56,12 @@ mod tests {
     }
 
     fn assert_row(norm: &Norm, expected: [f32; 4]) {
-        let y = norm.forward(&row(&[1.0, -2.0, 3.0, 0.5])).unwrap().flatten_all().unwrap();
-        for (y, expected) in y.to_vec1::<f32>().unwrap().into_iter().zip(expected) {
-            assert!((y - expected).abs() < 1e-5, "{y} instead of {expected}");
+        let x = row(&[1.0, -2.0, 3.0, 0.5]);
+        for y in [norm.forward(&x).unwrap(), norm.composed(&x).unwrap()] {
+            let y = y.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            for (y, expected) in y.into_iter().zip(expected) {
+                assert!((y - expected).abs() < 1e-5, "{y} instead of {expected}");
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 
 use candle_core::{Device, Tensor};
 
+use super::kernel;
 use crate::error::Result;
 
 /// The frequencies of a model's rotation.
@@ -87,6 +88,13 @@ impl RopeScaling {
 impl Angles {
     /// Rotates each head of `x` `(N, heads * d)`.
     pub fn rotate(&self, x: &Tensor, heads: usize) -> Result<Tensor> {
+        if kernel::applies(&[x, &self.cos, &self.sin]) {
+            return Ok(kernel::rotate(x, heads, &self.cos, &self.sin)?);
+        }
+        self.rotate_composed(x, heads)
+    }
+
+    pub(super) fn rotate_composed(&self, x: &Tensor, heads: usize) -> Result<Tensor> {
         let (rows, width) = x.dims2()?;
         let half = width / heads / 2;
         let x = x.reshape((rows, heads, 2, half))?;

@@ -53,7 +53,7 @@ impl LocalGenerator {
     }
 
     pub(super) fn generate(&self, prompt: &str, sampling: &Sampling, on_text: OnText) -> Result<Completion> {
-        let ids = self.tokenizer.encode(prompt, false)?;
+        let ids = self.tokenizer.encode_prompt(prompt)?;
         let needed = ids.len() + sampling.max_tokens;
         if needed > self.context() {
             return Err(Error::too_long(format!(

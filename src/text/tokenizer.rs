@@ -31,6 +31,8 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     bos: Option<u32>,
     eos: Vec<u32>,
+    /// Whether every text is to begin with `bos`.
+    begins_with_bos: bool,
     chat_template: Option<String>,
 }
 
@@ -79,7 +81,9 @@ impl Tokenizer {
         } else {
             config.get("chat_template").and_then(|t| t.as_str()).map(str::to_owned)
         };
-        Self::new(inner, bos, eos, chat_template)
+        let around = inner.encode("", true).map_err(failed)?;
+        let begins_with_bos = bos.is_some() && around.get_ids().first().copied() == bos;
+        Self::new(inner, bos, eos, begins_with_bos, chat_template)
     }
 
     /// Builds the tokenizer a GGUF file carries in its metadata.
@@ -96,26 +100,41 @@ impl Tokenizer {
             content.metadata.get("tokenizer.chat_template").and_then(|t| t.to_string().ok()).cloned();
         let eos =
             ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"].iter().filter_map(|key| id(key));
-        Self::new(inner, id("tokenizer.ggml.bos_token_id"), eos.collect(), template)
+        let flag = content.metadata.get("tokenizer.ggml.add_bos_token").and_then(|flag| flag.to_bool().ok());
+        // Where a file does not say, SentencePiece models begin with it and byte-level ones do not.
+        let sentence_piece = content.metadata.contains_key("tokenizer.ggml.scores");
+        let begins_with_bos = flag.unwrap_or(sentence_piece);
+        Self::new(inner, id("tokenizer.ggml.bos_token_id"), eos.collect(), begins_with_bos, template)
     }
 
     fn new(
         mut inner: tokenizers::Tokenizer,
         bos: Option<u32>,
         mut eos: Vec<u32>,
+        begins_with_bos: bool,
         chat_template: Option<String>,
     ) -> Result<Self> {
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| Error::corrupt(format!("tokenizer: {e}")))?;
         eos.sort_unstable();
         eos.dedup();
-        Ok(Self { inner, bos, eos, chat_template })
+        Ok(Self { inner, bos, eos, begins_with_bos, chat_template })
     }
 
     /// The ids of `text`; `special` adds what the model expects around a text (`[CLS]`, `[SEP]`, a first token).
     pub fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>> {
         let encoding = self.inner.encode_fast(text, special).map_err(failed)?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The ids of a prompt to continue: as it stands, behind the first token where the model expects one and the text (a
+    /// rendered chat) does not bring it.
+    pub fn encode_prompt(&self, text: &str) -> Result<Vec<u32>> {
+        let mut ids = self.encode(text, false)?;
+        if let Some(bos) = self.bos.filter(|bos| self.begins_with_bos && ids.first() != Some(bos)) {
+            ids.insert(0, bos);
+        }
+        Ok(ids)
     }
 
     /// The ids of many texts, in order; uses all threads.
@@ -229,6 +248,6 @@ pub(crate) mod tests {
             },
         });
         let inner = tokenizers::Tokenizer::from_bytes(json.to_string()).expect("a complete tokenizer.json");
-        Tokenizer::new(inner, None, Vec::new(), None).expect("nothing to fail")
+        Tokenizer::new(inner, None, Vec::new(), false, None).expect("nothing to fail")
     }
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::printer::Printer;
 use super::settings::Settings;
 use super::{Ending, NOTHING_RELEVANT, load, tidy};
-use crate::engine::search::{Mode, search};
+use crate::engine::search::{Mode, Query, search};
 use crate::error::Result;
 use crate::index::{Collection, Patience};
 use crate::retrieve::{Hit, Leg};
@@ -59,9 +59,10 @@ pub fn run(command: &Search, settings: &Settings, printer: &Printer) -> Result<E
         Mode::Lexical => None,
         _ => Some(load::collection_embedder(&collection, command.embedder.as_deref())?),
     };
-    let reader = collection.read(Patience::default())?;
     let k = usize::from(command.k);
-    let found = search(&reader, embedder.as_ref(), &collection.profile().fusion, &command.query, mode, k)?;
+    let query = Query::new(&command.query, mode, embedder.as_ref())?;
+    let reader = collection.read(Patience::default())?;
+    let found = search(&reader, &collection.profile().fusion, &query, k)?;
     let hits = found.hits(&reader, k)?;
     if command.json {
         let hits: Vec<_> = hits.iter().map(as_json).collect();

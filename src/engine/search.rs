@@ -28,47 +28,60 @@ pub struct Found {
     pub lexical: Vec<(ChunkId, f32)>,
     /// Best first, all candidates.
     pub ranked: Vec<(ChunkId, f32, Legs)>,
-    /// The question's vector; empty in lexical mode.
-    pub vector: Vec<f32>,
 }
 
-/// Asks the legs that `mode` names for `fusion.candidates` each (at least `k`).
+/// A question, ready to look with.
+pub struct Query<'a> {
+    pub text: &'a str,
+    /// Empty when only words are looked for.
+    pub vector: Vec<f32>,
+    pub mode: Mode,
+}
+
+impl<'a> Query<'a> {
+    /// Embeds `text` unless `mode` needs no vector. Done before a collection is opened: writers wait for readers.
+    ///
+    /// # Errors
+    /// `Invalid` for a text without a letter or digit, and when the mode needs an embedder and there is none.
+    pub fn new(text: &'a str, mode: Mode, embedder: Option<&Embedder>) -> Result<Self> {
+        if !text.chars().any(char::is_alphanumeric) {
+            return Err(Error::invalid("the question is empty").hint("ask in words"));
+        }
+        let vector = match (mode, embedder) {
+            (Mode::Lexical, _) => Vec::new(),
+            (_, Some(embedder)) => embedder.embed(&[text], Overflow::Truncate)?.pop().unwrap_or_default(),
+            (_, None) => {
+                return Err(Error::invalid("searching by meaning needs the collection's embedder")
+                    .hint("or use --mode lexical"));
+            }
+        };
+        Ok(Self { text, vector, mode })
+    }
+}
+
+/// Asks the legs that the query's mode names for `fusion.candidates` each (at least `k`).
 ///
 /// # Errors
-/// `Invalid` for a question without a letter or digit, and in a mode that needs an embedder when there is none.
-pub fn search(
-    reader: &Reader,
-    embedder: Option<&Embedder>,
-    fusion: &profile::Fusion,
-    question: &str,
-    mode: Mode,
-    k: usize,
-) -> Result<Found> {
-    if !question.chars().any(char::is_alphanumeric) {
-        return Err(Error::invalid("the question is empty").hint("ask in words"));
-    }
+/// When the collection cannot be read.
+pub fn search(reader: &Reader, fusion: &profile::Fusion, query: &Query, k: usize) -> Result<Found> {
     let candidates = fusion.candidates.max(k);
-    let mut found = Found { dense: Vec::new(), lexical: Vec::new(), ranked: Vec::new(), vector: Vec::new() };
-    if mode != Mode::Lexical {
-        let embedder = embedder.ok_or_else(|| {
-            Error::invalid("searching by meaning needs the collection's embedder")
-                .hint("or use --mode lexical")
-        })?;
-        found.vector = embedder.embed(&[question], Overflow::Truncate)?.pop().unwrap_or_default();
-        found.dense = reader.dense(&found.vector, candidates)?;
-    }
-    if mode != Mode::Dense {
-        found.lexical = reader.lexical(question, candidates)?;
-    }
-    found.ranked = match mode {
-        Mode::Dense => alone(&found.dense, |leg| Legs { dense: Some(leg), lexical: None }),
-        Mode::Lexical => alone(&found.lexical, |leg| Legs { dense: None, lexical: Some(leg) }),
+    let dense = match query.mode {
+        Mode::Lexical => Vec::new(),
+        _ => reader.dense(&query.vector, candidates)?,
+    };
+    let lexical = match query.mode {
+        Mode::Dense => Vec::new(),
+        _ => reader.lexical(query.text, candidates)?,
+    };
+    let ranked = match query.mode {
+        Mode::Dense => alone(&dense, |leg| Legs { dense: Some(leg), lexical: None }),
+        Mode::Lexical => alone(&lexical, |leg| Legs { dense: None, lexical: Some(leg) }),
         Mode::Hybrid => {
-            let fused = method(fusion).fuse(&found.dense, &found.lexical);
+            let fused = method(fusion).fuse(&dense, &lexical);
             fused.into_iter().map(|fused| (fused.id, fused.score, fused.legs)).collect()
         }
     };
-    Ok(found)
+    Ok(Found { dense, lexical, ranked })
 }
 
 impl Found {

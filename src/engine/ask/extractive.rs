@@ -1,0 +1,58 @@
+//! An answer in the documents' own words: chosen sentences, each with its citation.
+
+use super::{Answer, Answering, Ask, Retrieved};
+use crate::embed::Overflow;
+use crate::error::Result;
+use crate::retrieve::Hit;
+use crate::retrieve::extract::{Extract, candidates, choose};
+
+/// Sentences of an answer, at most.
+const MOST_SENTENCES: usize = 3;
+
+impl Ask<'_> {
+    /// The documents' own sentences, each with its citation.
+    pub(super) fn extract(
+        &self,
+        retrieved: &Retrieved,
+        question: &str,
+        answer: &mut Answer,
+    ) -> Result<String> {
+        answer.mode = Answering::Extractive;
+        let passages = &retrieved.passages;
+        let sentences = candidates(passages);
+        let texts: Vec<&str> = sentences.iter().map(|sentence| sentence.text(passages)).collect();
+        let vectors = self.embedder.embed(&texts, Overflow::Truncate)?;
+        let extracts = self.with_asked(question, &retrieved.idf, |asked| {
+            choose(asked, &retrieved.vector, passages, &sentences, &vectors, MOST_SENTENCES)
+        });
+        let mut said = Vec::new();
+        for extract in joined(extracts, passages) {
+            let passage = &passages[extract.passage].passage;
+            let words: Vec<&str> = passage.chunk.text[extract.range.clone()].split_whitespace().collect();
+            let n = answer.cite(passage, extract.range, extract.score, self.root);
+            said.push(format!("{} [{n}]", words.join(" ")));
+        }
+        Ok(said.join(" "))
+    }
+}
+
+/// Sentences that follow each other in one paragraph become one extract, cited once, with the better score.
+fn joined(extracts: Vec<Extract>, passages: &[Hit]) -> Vec<Extract> {
+    let mut joined: Vec<Extract> = Vec::new();
+    for next in extracts {
+        let follows = |last: &Extract| {
+            let text = &passages[next.passage].passage.chunk.text;
+            let between = text.get(last.range.end..next.range.start);
+            last.passage == next.passage
+                && between.is_some_and(|b| b.trim().is_empty() && b.matches('\n').count() < 2)
+        };
+        match joined.last_mut().filter(|last| follows(last)) {
+            Some(last) => {
+                last.range.end = next.range.end;
+                last.score = last.score.max(next.score);
+            }
+            None => joined.push(next),
+        }
+    }
+    joined
+}

@@ -1,0 +1,146 @@
+//! An answer written by a model, held against its passages before anyone is asked to believe it.
+
+use std::ops::ControlFlow;
+
+use super::answer::header;
+use super::{Answer, Answering, Ask, Generation, Progress, PromptName, Tokens};
+use crate::error::Result;
+use crate::generate::{Generator, OnText, Sampling};
+use crate::prompt::budget::{Fitted, Window, fit};
+use crate::prompt::{Layout, Prompt, Shown, Template};
+use crate::retrieve::Hit;
+use crate::text::ground::{Evidence, Grounding, ground};
+
+impl Ask<'_> {
+    /// What the model writes, if it is grounded; else `None`, and the answer says why.
+    pub(super) fn generate(
+        &self,
+        generation: &Generation,
+        question: &str,
+        passages: &[Hit],
+        answer: &mut Answer,
+        on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Option<String>> {
+        let Generation { generator, template } = generation;
+        let fitted = self.prompt(generator, template, question, passages)?;
+        let Prompt { name, version, params, .. } = &fitted.prompt;
+        answer.model = Some(generator.name().to_owned());
+        answer.prompt = Some(PromptName { name: name.clone(), version: version.clone() });
+        let rendered = rendered(generator, &fitted.prompt)?;
+        if on_progress(Progress::Prompt { text: &rendered, dropped: &fitted.dropped }).is_break() {
+            return Ok(None);
+        }
+        let sampling = Sampling {
+            max_tokens: params.max_tokens,
+            temperature: f64::from(params.temperature),
+            stop: params.stop.clone(),
+            ..Sampling::default()
+        };
+        let on_text: OnText = &mut |text| on_progress(Progress::Text(text));
+        let completion = generator.generate(&rendered, &sampling, on_text)?;
+        answer.tokens = Tokens { prompt: completion.prompt_tokens, completion: completion.completion_tokens };
+
+        let text = completion.text.trim();
+        if refuses(template, text) {
+            answer.fallback = Some("the model found no answer in the passages".to_owned());
+            return Ok(None);
+        }
+        let shown = &passages[..fitted.shown];
+        let headers: Vec<String> = shown.iter().map(|hit| header(&hit.passage)).collect();
+        let evidence: Vec<Evidence> = shown
+            .iter()
+            .zip(&headers)
+            .map(|(hit, header)| Evidence {
+                text: &hit.passage.chunk.text,
+                header,
+                format: hit.passage.format,
+            })
+            .collect();
+        let grounding = ground(text, &evidence);
+        if !grounding.is_grounded() {
+            answer.fallback = Some(objection(text, &grounding));
+            return Ok(None);
+        }
+        answer.mode = Answering::Generate;
+        Ok(Some(self.cite_claims(text, &grounding, shown, answer)))
+    }
+
+    /// The prompt with as many passages as the window holds.
+    fn prompt(
+        &self,
+        generator: &Generator,
+        template: &Template,
+        question: &str,
+        passages: &[Hit],
+    ) -> Result<Fitted> {
+        let shown: Vec<Shown> = passages
+            .iter()
+            .map(|hit| Shown {
+                title: header(&hit.passage),
+                path: hit.passage.path.clone(),
+                text: hit.passage.chunk.text.clone(),
+            })
+            .collect();
+        let mut values = serde_json::Map::new();
+        values.insert("question".to_owned(), question.into());
+        let window = Window { size: generator.context(), completion: template.front().params.max_tokens };
+        let count = |prompt: &Prompt| -> Result<usize> {
+            let text = rendered(generator, prompt)?;
+            match generator.tokenizer() {
+                Some(tokenizer) => tokenizer.count(&text),
+                // A character is at least a quarter of a token or so; an endpoint will say if that was wrong.
+                None => Ok(text.chars().count() / 3),
+            }
+        };
+        fit(template, &values, &shown, window, &count)
+    }
+
+    /// The text with `[n]` behind each claim.
+    fn cite_claims(&self, text: &str, grounding: &Grounding, shown: &[Hit], answer: &mut Answer) -> String {
+        let mut cited = String::new();
+        let mut copied = 0;
+        for claim in &grounding.claims {
+            cited.push_str(&text[copied..claim.range.end]);
+            copied = claim.range.end;
+            let Some(hit) = claim.passage.and_then(|at| shown.get(at)) else { continue };
+            let mut numbers: Vec<usize> = claim
+                .quotes
+                .iter()
+                .map(|quote| answer.cite(&hit.passage, quote.clone(), claim.recall, self.root))
+                .collect();
+            numbers.dedup();
+            for n in numbers {
+                cited.push_str(&format!(" [{n}]"));
+            }
+        }
+        cited.push_str(&text[copied..]);
+        cited
+    }
+}
+
+/// The prompt as the model reads it: in its own chat layout where it has one.
+fn rendered(generator: &Generator, prompt: &Prompt) -> Result<String> {
+    match (&prompt.layout, generator.tokenizer().filter(|tokenizer| tokenizer.has_chat_template())) {
+        (Layout::Chat(messages), Some(tokenizer)) => tokenizer.render_chat(messages),
+        _ => Ok(prompt.text()),
+    }
+}
+
+/// Whether the text is what the template told the model to say when there is no answer.
+fn refuses(template: &Template, text: &str) -> bool {
+    let plain = |text: &str| text.trim_end_matches('.').trim().to_lowercase();
+    template.var("refusal").is_some_and(|refusal| plain(text).starts_with(&plain(refusal)))
+}
+
+/// Why a generated text is not accepted, in words for the person.
+fn objection(text: &str, grounding: &Grounding) -> String {
+    let Some(claim) = grounding.claims.iter().find(|claim| !claim.supported) else {
+        return "the model wrote nothing that could be checked".to_owned();
+    };
+    let said = text[claim.range.clone()].split_whitespace().take(12).collect::<Vec<_>>().join(" ");
+    match &claim.missing[..] {
+        _ if claim.contradicted => format!("the model's \"{said}\" contradicts its source"),
+        [] => format!("no passage supports the model's \"{said}\""),
+        missing => format!("no passage supports the model's \"{said}\" (not there: {})", missing.join(", ")),
+    }
+}

@@ -1,0 +1,181 @@
+//! Question -> answer with citations that hold.
+//!
+//! The answer is built from the documents' own sentences, or written by a model and accepted only when every sentence of it
+//! is supported by a passage; otherwise the documents' sentences stand in and the answer says so. A question the
+//! documents do not answer is refused before anything is written.
+
+mod answer;
+mod extractive;
+mod generated;
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Instant;
+
+pub use answer::{Answer, Answering, FORMAT, Nearest, PromptName, Tokens};
+
+use super::search::{Mode, Query, search};
+use crate::embed::Embedder;
+use crate::error::Result;
+use crate::generate::Generator;
+use crate::index::{Analyser, Collection, Patience, Reader};
+use crate::prompt::Template;
+use crate::prompt::budget::Dropped;
+use crate::retrieve::coverage;
+use crate::retrieve::diversify::{LAMBDA, NEAR_DUPLICATE, distinct, mmr};
+use crate::retrieve::gate::{Features, Gate};
+use crate::retrieve::{Hit, merge_neighbours};
+
+/// Hits that compete for a place in the prompt.
+const POOL: usize = 20;
+
+/// Below this many parameters a model that is merely prompted tends to garble what it reads (arXiv 2603.11513).
+const FIT_TO_GENERATE: usize = 1_000_000_000;
+
+/// Everything a question is answered with.
+pub struct Ask<'a> {
+    pub collection: &'a Collection,
+    pub embedder: &'a Embedder,
+    pub gate: Gate,
+    /// Only when something may be generated.
+    pub generation: Option<Generation<'a>>,
+    pub answering: Answering,
+    /// Passages to read; a default by the model's size when `None`.
+    pub k: Option<usize>,
+    /// What paths are relative to.
+    pub root: &'a Path,
+}
+
+/// What the collection has to say.
+struct Retrieved {
+    /// Of the question's words.
+    idf: BTreeMap<String, f32>,
+    /// Of the question.
+    vector: Vec<f32>,
+    confidence: f32,
+    /// Only when nothing is relevant.
+    nearest: Vec<Nearest>,
+    /// To read, best first; empty when nothing is relevant.
+    passages: Vec<Hit>,
+}
+
+/// What writes the answer.
+pub struct Generation<'a> {
+    pub generator: &'a Generator,
+    pub template: &'a Template,
+}
+
+/// What a person may follow while the answer comes about.
+pub enum Progress<'a> {
+    /// The prompt, as the model reads it, and how many passages did not fit.
+    Prompt { text: &'a str, dropped: &'a [Dropped] },
+    /// Text as the model writes it; not yet checked.
+    Text(&'a str),
+}
+
+impl Ask<'_> {
+    /// Answers `question`.
+    ///
+    /// # Errors
+    /// `Invalid` for an empty question, `TooLong` when not even one passage fits the model's window; whatever
+    /// retrieval or generation fails with.
+    pub fn run(
+        &self,
+        question: &str,
+        on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Answer> {
+        let start = Instant::now();
+        let mut answer = Answer::not_found(question);
+        let retrieved = self.retrieve(question)?;
+        answer.confidence = retrieved.confidence;
+        if retrieved.passages.is_empty() {
+            answer.nearest = retrieved.nearest;
+            answer.ms = start.elapsed().as_millis() as u64;
+            return Ok(answer);
+        }
+        let text = match &self.generation {
+            Some(generation) if self.generates(generation.generator) => {
+                self.generate(generation, question, &retrieved.passages, &mut answer, on_progress)?
+            }
+            _ => None,
+        };
+        let text = match text {
+            Some(text) => text,
+            None => self.extract(&retrieved, question, &mut answer)?,
+        };
+        // Passages without a sentence (headings, pictures) answer nothing, however near they are.
+        if text.is_empty() {
+            answer.nearest = retrieved.passages.iter().take(3).map(|hit| Nearest::of(&hit.passage)).collect();
+        } else {
+            answer.answered = true;
+            answer.answer = text;
+        }
+        answer.ms = start.elapsed().as_millis() as u64;
+        Ok(answer)
+    }
+
+    /// Everything that needs the collection; it is free for writers again before a model speaks.
+    fn retrieve(&self, question: &str) -> Result<Retrieved> {
+        let query = Query::new(question, Mode::Hybrid, Some(self.embedder))?;
+        let reader = self.collection.read(Patience::default())?;
+        let found = search(&reader, &self.collection.profile().fusion, &query, POOL)?;
+        let pool = found.hits(&reader, POOL)?;
+        let idf: BTreeMap<String, f32> = reader.words()?.query_terms(question)?.into_iter().collect();
+        let mut retrieved =
+            Retrieved { idf, vector: Vec::new(), confidence: 0.0, nearest: Vec::new(), passages: Vec::new() };
+        let best = pool.first().map(|hit| hit.passage.chunk.embedded_text()).unwrap_or_default();
+        let features = self.with_asked(question, &retrieved.idf, |asked| {
+            Features::gather(asked, &found.dense, &found.lexical, &best)
+        });
+        retrieved.confidence = self.gate.confidence(&features);
+        if pool.is_empty() || !self.gate.is_answerable(&features) {
+            retrieved.nearest = pool.iter().take(3).map(|hit| Nearest::of(&hit.passage)).collect();
+            return Ok(retrieved);
+        }
+        retrieved.passages = self.passages(&reader, pool)?;
+        retrieved.vector = query.vector;
+        Ok(retrieved)
+    }
+
+    /// Hands `f` the question as the collection's own words and weights.
+    fn with_asked<T>(
+        &self,
+        question: &str,
+        idf: &BTreeMap<String, f32>,
+        f: impl FnOnce(&coverage::Question) -> T,
+    ) -> T {
+        let analyser = Analyser::new(&self.collection.profile().lexical);
+        let analyse = |text: &str| analyser.analyse(text).words;
+        f(&coverage::Question::new(question, &analyse, |term| idf.get(term).copied().unwrap_or(0.0)))
+    }
+
+    fn generates(&self, generator: &Generator) -> bool {
+        match self.answering {
+            Answering::Generate => true,
+            Answering::Extractive => false,
+            Answering::Auto => generator.parameters().is_none_or(|size| size >= FIT_TO_GENERATE),
+        }
+    }
+
+    /// The passages to read, best first: no near-duplicates, diverse, neighbours joined.
+    fn passages(&self, reader: &Reader, pool: Vec<Hit>) -> Result<Vec<Hit>> {
+        let small = self.generation.as_ref().is_some_and(|generation| {
+            self.generates(generation.generator)
+                && generation.generator.parameters().is_some_and(|size| size < 300_000_000)
+        });
+        let k = self.k.unwrap_or(if small { 3 } else { 5 });
+        let ids: Vec<_> = pool.iter().map(|hit| hit.passage.id).collect();
+        let vectors: Vec<Vec<f32>> =
+            reader.vectors(&ids)?.into_iter().map(Option::unwrap_or_default).collect();
+        let kept = distinct(&vectors, NEAR_DUPLICATE);
+        let relevance: Vec<f32> = kept.iter().map(|&at| pool[at].score).collect();
+        let vectors: Vec<&[f32]> = kept.iter().map(|&at| &vectors[at][..]).collect();
+        let mut chosen: Vec<usize> =
+            mmr(&relevance, &vectors, LAMBDA, k).into_iter().map(|at| kept[at]).collect();
+        chosen.sort_unstable();
+        let mut hits: Vec<Option<Hit>> = pool.into_iter().map(Some).collect();
+        let chosen = chosen.into_iter().filter_map(|at| hits[at].take()).collect();
+        Ok(merge_neighbours(chosen))
+    }
+}

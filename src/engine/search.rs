@@ -1,11 +1,13 @@
 //! Question -> hits: both legs, fused, with what each leg said.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::embed::{Embedder, Overflow};
 use crate::error::{Error, Result};
 use crate::index::profile::{self, Method};
-use crate::index::{ChunkId, Reader};
+use crate::index::{ChunkId, Passage, Reader};
 use crate::retrieve::fuse::Fusion;
 use crate::retrieve::{Hit, Leg, Legs};
 
@@ -89,11 +91,11 @@ impl Found {
     pub fn hits(&self, reader: &Reader, k: usize) -> Result<Vec<Hit>> {
         let best = &self.ranked[..k.min(self.ranked.len())];
         let ids: Vec<ChunkId> = best.iter().map(|(id, ..)| *id).collect();
-        let passages = reader.passages(&ids)?;
-        let hits = passages.into_iter().zip(best).enumerate();
-        Ok(hits
-            .map(|(at, (passage, &(_, score, legs)))| Hit { passage, rank: at + 1, score, legs })
-            .collect())
+        let mut passages: BTreeMap<ChunkId, Passage> =
+            reader.passages(&ids)?.into_iter().map(|passage| (passage.id, passage)).collect();
+        let found = best.iter().filter_map(|(id, score, legs)| Some((passages.remove(id)?, *score, *legs)));
+        let hit = |(at, (passage, score, legs))| Hit { passage, rank: at + 1, score, legs };
+        Ok(found.enumerate().map(hit).collect())
     }
 }
 

@@ -17,6 +17,7 @@ use crate::retrieve::gate::Gate;
 /// Answers a question from a collection, with citations. Exit code 3 when nothing relevant is found.
 #[derive(Args)]
 pub struct Ask {
+    /// In quotes, in your own words
     question: String,
     /// Collection to ask [default: default]
     #[arg(short, long)]
@@ -36,6 +37,7 @@ pub struct Ask {
     /// Passages to read [default: 3 for a model below 300M parameters, else 5]
     #[arg(short, value_parser = clap::value_parser!(u16).range(1..=20))]
     k: Option<u16>,
+    /// Print the answer, its citations and how it came about as JSON
     #[arg(long)]
     json: bool,
     /// Print the prompt as the model reads it, to stderr

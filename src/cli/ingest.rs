@@ -10,7 +10,7 @@ use super::settings::Settings;
 use super::{Ending, load, patient};
 use crate::embed::Embedder;
 use crate::engine::ingest::{Event, Ingest as Job, Summary};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::index::{Collection, Profile};
 
 /// Brings a collection up to date with files and folders: new and changed files are added, unchanged ones cost nothing,
@@ -39,16 +39,25 @@ pub struct Ingest {
 
 pub fn run(command: &Ingest, settings: &Settings, printer: &Printer) -> Result<Ending> {
     let collection = settings.collection(command.collection.as_deref());
-    let there = Collection::open(&settings.home.collection(&collection)?).ok().filter(|_| !command.rebuild);
-    // A collection that is there knows its embedder and its chunker; only what was asked for is held against it.
-    let profile = match (&command.profile, &there) {
-        (Some(file), _) => Profile::load(file)?,
-        (None, Some(there)) => there.profile().clone(),
-        (None, None) => Profile::default(),
+    let dir = settings.home.collection(&collection)?;
+    let there = match Collection::open(&dir) {
+        Err(Error::NotFound(_)) => None,
+        // Whoever builds anew does not need what is there to be whole.
+        Err(_) if command.rebuild => None,
+        there => Some(there?),
     };
-    let chosen = command.embedder.as_deref();
-    let known = there.as_ref().map(|there| there.profile().embedder.name.as_str());
-    let embedder = load::embedder(&settings.embedder(chosen.or(known)))?;
+    // A collection that is there knows its embedder and its chunker; only what was asked for is held against it. Building
+    // anew goes by its `profile.toml`, which may have been edited for just that.
+    let edited = dir.join("profile.toml");
+    let profile = match (&command.profile, &there) {
+        (Some(file), _) => Some(Profile::load(file)?),
+        (None, _) if command.rebuild && edited.exists() => Some(Profile::load(&edited)?),
+        (None, Some(there)) => Some(there.profile().clone()),
+        (None, None) => None,
+    };
+    let named = profile.as_ref().map(|profile| profile.embedder.name.as_str());
+    let embedder = load::embedder(&settings.embedder(command.embedder.as_deref().or(named)))?;
+    let profile = profile.unwrap_or_default();
     let summary =
         ingest(&collection, &command.paths, profile, &embedder, command.rebuild, settings, printer)?;
     if command.json {

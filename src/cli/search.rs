@@ -16,6 +16,7 @@ use crate::retrieve::{Hit, Leg};
 /// Finds passages. Exit code 3 when there are none.
 #[derive(Args)]
 pub struct Search {
+    /// Words or a question, in quotes
     query: String,
     /// Collection to search [default: default]
     #[arg(short, long)]
@@ -29,6 +30,7 @@ pub struct Search {
     /// Encoder, if it is not where the collection's was [default: the collection's]
     #[arg(long, value_name = "NAME|DIR")]
     embedder: Option<String>,
+    /// Print the passages as JSON
     #[arg(long)]
     json: bool,
     /// Show each leg's rank, score and share of the fused score

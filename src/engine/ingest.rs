@@ -81,14 +81,15 @@ impl Ingest<'_> {
         self.profile.embedder.name = self.embedder.name().to_owned();
         self.profile.embedder.dimension = self.embedder.dimension();
         self.profile.embedder.fingerprint = self.embedder.fingerprint().to_owned();
-        self.check_window()?;
-        self.home.create()?;
         let dir = self.home.collection(self.collection)?;
         let is_new = !dir.join("manifest.sqlite").exists();
-        if is_new {
-            // A mistyped path should not leave an empty collection behind.
+        if is_new || self.rebuild {
+            // Before anything is made or emptied: a mistyped path should neither leave an empty collection behind nor
+            // cost a full one. What is there and stays has a say of its own on profiles that do not fit.
+            self.check_window()?;
             self.existing(&BTreeMap::new())?;
         }
+        self.home.create()?;
         let mut writer = Writer::open(&dir, &self.profile, self.rebuild, patience)?;
         let recovery = writer.recovery();
         if recovery.deleted > 0 || recovery.stale > 0 {

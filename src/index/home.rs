@@ -110,7 +110,8 @@ impl Home {
     pub fn remove(&self, name: &str, mut patience: Patience<'_>) -> Result<()> {
         let dir = self.collection(name)?;
         if !dir.is_dir() {
-            return Err(Error::not_found(format!("collection `{name}`")).hint("`incontext collections list`"));
+            return Err(Error::not_found(format!("there is no collection `{name}`"))
+                .hint("`incontext collections list`"));
         }
         let _write = Lock::acquire(&dir.join("write.lock"), Mode::Exclusive, &mut patience)?;
         let data = Lock::data(&dir, Mode::Exclusive, &mut patience)?;

@@ -203,7 +203,7 @@ impl Profile {
                 "the collection was built with {setting} {built}, not with {asked}"
             ))
             .hint(
-                "build it anew with `incontext ingest --rebuild`, or keep a second collection with `-c NAME`",
+                "build it anew with `incontext ingest PATH --rebuild`, or keep a second collection with `-c NAME`",
             )),
         }
     }

@@ -97,6 +97,8 @@ impl Writer {
         let path = dir.join(manifest::FILE);
         let manifest = match Manifest::open(&path)? {
             None => {
+                // First the stores: once there is a manifest there is a collection, and it can be searched.
+                make_stores(dir, profile, Folders { vectors: 0, words: 0 })?;
                 let manifest = Manifest::create(&path, profile)?;
                 write_profile(dir, profile)?;
                 manifest
@@ -350,9 +352,22 @@ fn emptied(dir: &Path, mut manifest: Manifest, profile: &Profile) -> Result<Mani
         std::fs::remove_file(&toml).at("delete", &toml)?;
     }
     let Folders { vectors, words } = manifest.folders()?;
-    manifest.reset(profile, Folders { vectors: vectors + 1, words: words + 1 })?;
+    let folders = Folders { vectors: vectors + 1, words: words + 1 };
+    make_stores(dir, profile, folders)?;
+    manifest.reset(profile, folders)?;
     write_profile(dir, profile)?;
     Ok(manifest)
+}
+
+/// Makes empty stores in `folders`, which the manifest does not name yet: whatever is there is the half-made work of a
+/// process that was killed.
+fn make_stores(dir: &Path, profile: &Profile, folders: Folders) -> Result<()> {
+    let (vectors, words) = (vectors_dir(dir, folders), words_dir(dir, folders));
+    for left in [&vectors, &words].into_iter().filter(|left| left.exists()) {
+        std::fs::remove_dir_all(left).at("delete", left)?;
+    }
+    Store::edge(&vectors, settings(profile))?.flush()?;
+    WordsWriter::open(&words, &profile.lexical)?.commit()
 }
 
 /// Written aside, synced, renamed.

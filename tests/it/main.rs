@@ -1,5 +1,14 @@
 //! The integration tests: one binary, so that the dependencies link once.
 
+mod citations;
+mod cli;
+mod complaints;
 mod defaults;
+mod floors;
 mod golden;
 mod golden_real;
+mod incremental;
+mod kill;
+mod regressions;
+mod run;
+mod tiny;

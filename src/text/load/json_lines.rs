@@ -60,7 +60,10 @@ fn record(
     blocks: &mut Vec<Block>,
 ) -> Result<()> {
     let parsed: Value = serde_json::from_str(&source[line.clone()]).map_err(|error| {
-        Error::invalid(format!("not JSON: {error}")).hint("every line is one JSON object")
+        // serde_json saw one line only: its own "at line 1" would contradict the number of the line.
+        let (why, column) = (error.to_string(), error.column());
+        let why = why.split(" at line ").next().unwrap_or_default();
+        Error::invalid(format!("not JSON: {why} at column {column}")).hint("every line is one JSON object")
     })?;
     let (title, text) = match &parsed {
         Value::String(_) => (None, Some(line)),

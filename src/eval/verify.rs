@@ -64,9 +64,49 @@ pub fn verify(model: &Path, reference: &Path, tolerance: Tolerance) -> Result<Ve
     }
     let reference = candle_core::safetensors::load(reference, &device)
         .map_err(|e| Error::corrupt(format!("`{}`: {e}", reference.display())))?;
-    let (model, params) = Model::load_trainable(model, &device)?;
     let comparison = Comparison { reference: reference.into_iter().collect(), tolerance };
-    comparison.run(&model, &params)
+    let inputs = comparison.inputs()?;
+    let mut checks = {
+        // As it is used: with frozen weights, by the fused kernels.
+        let model = Model::load(model, &device)?;
+        comparison.outputs(&Forward::of(&model, &inputs)?)?
+    };
+    if comparison.has_gradients() {
+        let (model, params) = Model::load_trainable(model, &device)?;
+        checks.extend(comparison.gradients(&Forward::of(&model, &inputs)?, &params)?);
+    }
+    if checks.is_empty() {
+        return Err(Error::invalid("the reference holds nothing to compare")
+            .hint("it needs at least one of logits, hidden, mean_pooled, cls_logits, loss"));
+    }
+    checks.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(checks)
+}
+
+/// The reference's inputs without their padding.
+struct Inputs {
+    batch: Batch,
+    /// Of each token, its index in the padded rows laid end to end.
+    places: Vec<u32>,
+}
+
+/// A model run on them.
+struct Forward<'a> {
+    model: &'a Model,
+    inputs: &'a Inputs,
+    /// `(N, H)`
+    hidden: Tensor,
+    /// `(B, C)`, for a model with a classification head.
+    class_logits: Option<Tensor>,
+}
+
+impl<'a> Forward<'a> {
+    fn of(model: &'a Model, inputs: &'a Inputs) -> Result<Self> {
+        let hidden = model.transformer.forward(&inputs.batch, Pass::bare())?;
+        let head = model.classifier.as_ref();
+        let class_logits = head.map(|head| head.forward(&hidden, &inputs.batch)).transpose()?;
+        Ok(Self { model, inputs, hidden, class_logits })
+    }
 }
 
 struct Comparison {
@@ -75,7 +115,7 @@ struct Comparison {
 }
 
 impl Comparison {
-    fn run(&self, model: &Model, params: &Params) -> Result<Vec<Check>> {
+    fn inputs(&self) -> Result<Inputs> {
         let ids = self.integers("input_ids")?;
         let mask = match self.reference.contains_key("attention_mask") {
             true => self.integers("attention_mask")?,
@@ -89,67 +129,48 @@ impl Comparison {
         };
         let (ids, mask) = (unsigned(&ids, "input_ids")?, unsigned(&mask, "attention_mask")?);
         let (batch, places) = Batch::from_padded(&ids, &mask)?;
-        let hidden = model.transformer.forward(&batch, Pass::bare())?; // (N, H)
-        let class_logits = model.classifier.as_ref().map(|head| head.forward(&hidden, &batch)).transpose()?;
+        Ok(Inputs { batch, places })
+    }
 
+    fn outputs(&self, run: &Forward) -> Result<Vec<Check>> {
+        let places = &run.inputs.places;
         let mut checks = Vec::new();
         for (name, theirs) in &self.reference {
             let outcome = match name.as_str() {
-                "hidden" => self.outcome(&hidden, &unpadded(theirs, &places)?)?,
-                "logits" => self.outcome(&model.transformer.logits(&hidden)?, &unpadded(theirs, &places)?)?,
-                "mean_pooled" => self.outcome(&mean_pooled(&hidden, &batch)?, theirs)?,
-                "cls_logits" => match &class_logits {
+                "hidden" => self.outcome(&run.hidden, &unpadded(theirs, places)?)?,
+                "logits" => {
+                    self.outcome(&run.model.transformer.logits(&run.hidden)?, &unpadded(theirs, places)?)?
+                }
+                "mean_pooled" => self.outcome(&mean_pooled(&run.hidden, &run.inputs.batch)?, theirs)?,
+                "cls_logits" => match &run.class_logits {
                     Some(ours) => self.outcome(ours, theirs)?,
                     None => Outcome::Missing("the model has no classification head".to_owned()),
+                },
+                "loss" => match self.loss(run)? {
+                    Some(ours) => self.outcome(&ours.reshape(1)?, &theirs.flatten_all()?)?,
+                    None => Outcome::Missing(NO_LOSS.to_owned()),
                 },
                 _ => continue,
             };
             checks.push(Check { name: name.clone(), outcome });
         }
-        checks.extend(self.loss_and_gradients(
-            model,
-            params,
-            &hidden,
-            class_logits.as_ref(),
-            &batch,
-            &places,
-        )?);
-        if checks.is_empty() {
-            return Err(Error::invalid("the reference holds nothing to compare")
-                .hint("it needs at least one of logits, hidden, mean_pooled, cls_logits, loss"));
-        }
-        checks.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(checks)
     }
 
-    fn loss_and_gradients(
-        &self,
-        model: &Model,
-        params: &Params,
-        hidden: &Tensor,
-        class_logits: Option<&Tensor>,
-        batch: &Batch,
-        places: &[u32],
-    ) -> Result<Vec<Check>> {
+    fn has_gradients(&self) -> bool {
+        self.reference.keys().any(|name| name.starts_with("grad."))
+    }
+
+    fn gradients(&self, run: &Forward, params: &Params) -> Result<Vec<Check>> {
         let wanted: BTreeSet<&str> =
             self.reference.keys().filter_map(|name| name.strip_prefix("grad.")).collect();
-        if !self.reference.contains_key("loss") && wanted.is_empty() {
-            return Ok(Vec::new());
-        }
-        let Some(loss) = self.loss(model, hidden, class_logits, batch, places)? else {
-            let why = "the reference has no `labels`, and no `y` for a head this model has".to_owned();
-            return Ok(vec![Check { name: "loss".to_owned(), outcome: Outcome::Missing(why) }]);
+        let Some(loss) = self.loss(run)? else {
+            let missing = |name| Check { name, outcome: Outcome::Missing(NO_LOSS.to_owned()) };
+            return Ok(wanted.iter().map(|name| missing(format!("grad.{name}"))).collect());
         };
-        let mut checks = Vec::new();
-        if let Some(theirs) = self.reference.get("loss") {
-            let outcome = self.outcome(&loss.reshape(1)?, &theirs.flatten_all()?)?;
-            checks.push(Check { name: "loss".to_owned(), outcome });
-        }
-        if wanted.is_empty() {
-            return Ok(checks);
-        }
         let grads = loss.backward()?;
         let floor = ROUNDING * self.gradient_length()?;
+        let mut checks = Vec::new();
         let mut seen = BTreeSet::new();
         for (name, ours) in params.gradients(&grads) {
             let theirs = wanted.iter().find(|theirs| same_parameter(theirs, name));
@@ -173,24 +194,17 @@ impl Comparison {
     }
 
     /// Next-token loss over `labels`, else class loss over `y`.
-    fn loss(
-        &self,
-        model: &Model,
-        hidden: &Tensor,
-        class_logits: Option<&Tensor>,
-        batch: &Batch,
-        places: &[u32],
-    ) -> Result<Option<Tensor>> {
+    fn loss(&self, run: &Forward) -> Result<Option<Tensor>> {
         if self.reference.contains_key("labels") {
             let labels = self.integers("labels")?.concat();
             let label = |&place: &u32| labels.get(place as usize).copied();
-            let labels: Option<Vec<i64>> = places.iter().map(label).collect();
+            let labels: Option<Vec<i64>> = run.inputs.places.iter().map(label).collect();
             let labels = labels
                 .ok_or_else(|| Error::invalid("reference: `labels` and `input_ids` differ in shape"))?;
-            let targets = Targets::next_token(&labels, &batch.packing);
-            return cross_entropy(hidden, &targets, model.transformer.head()).map(Some);
+            let targets = Targets::next_token(&labels, &run.inputs.batch.packing);
+            return cross_entropy(&run.hidden, &targets, run.model.transformer.head()).map(Some);
         }
-        let (Some(y), Some(logits)) = (self.reference.get("y"), class_logits) else { return Ok(None) };
+        let (Some(y), Some(logits)) = (self.reference.get("y"), &run.class_logits) else { return Ok(None) };
         let ids = y.flatten_all()?.to_dtype(DType::U32)?.to_vec1()?;
         let targets = Targets { rows: (0..ids.len() as u32).collect(), ids };
         cross_entropy(logits, &targets, |logits: &Tensor| Ok(logits.clone())).map(Some)
@@ -235,6 +249,9 @@ fn unpadded(padded: &Tensor, places: &[u32]) -> Result<Tensor> {
     let flat = padded.to_dtype(DType::F32)?.reshape((rows * columns, width))?;
     Ok(flat.index_select(&Tensor::new(places, padded.device())?, 0)?)
 }
+
+/// Why there is no loss to compare or to differentiate.
+const NO_LOSS: &str = "the reference has no `labels`, and no `y` for a head this model has";
 
 /// Gradients that vanish on paper (the bias of attention keys) are rounding noise on both sides: errors are measured
 /// against the parameter's own gradient, but never against less than this share of the whole gradient.

@@ -63,7 +63,7 @@ pub fn run(command: &Ask, settings: &Settings, printer: &Printer) -> Result<Endi
     let generator = match command.answer {
         How::Extractive => None,
         // The default model is known to be too small: do not load it to find that out.
-        How::Auto if !command.show_prompt && model == crate::hub::DEFAULT_GENERATOR => None,
+        How::Auto if model == crate::hub::DEFAULT_GENERATOR => None,
         _ => Some(load::generator(&model)?),
     };
     let template = Library::new([settings.home.dir().join("prompts")])
@@ -105,6 +105,9 @@ pub fn run(command: &Ask, settings: &Settings, printer: &Printer) -> Result<Endi
     if shown {
         printer.end_draft();
     }
+    if command.show_prompt && answer.prompt.is_none() {
+        printer.note("(no prompt to show: nothing was generated; `--answer generate` does)");
+    }
     match command.json {
         true => printer.json(&answer)?,
         false => show(&answer, printer)?,
@@ -140,7 +143,7 @@ pub fn show(answer: &Answer, printer: &Printer) -> Result<()> {
         };
         let title = citation.title.as_deref().unwrap_or_default();
         let place = format!("{}:{first}-{last}", tidy(&citation.path));
-        printer.line(format!("[{}] {place}  {}{status}", citation.n, tidy(title)))?;
+        printer.line(format!("[{}] {place}  {}{status}", citation.n, tidy(title)).trim_end())?;
         for line in citation.quote.lines() {
             printer.line(format!("    | {}", tidy(line)))?;
         }

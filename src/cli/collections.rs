@@ -13,6 +13,7 @@ use crate::index::{Collection, Patience};
 pub enum Collections {
     /// Name every collection, with its size
     List {
+        /// Print it as JSON
         #[arg(long)]
         json: bool,
     },
@@ -20,6 +21,7 @@ pub enum Collections {
     Show {
         /// [default: the folder's collection]
         name: Option<String>,
+        /// Print it as JSON
         #[arg(long)]
         json: bool,
     },

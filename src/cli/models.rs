@@ -13,6 +13,7 @@ use crate::hub::{self, ModelPath, Progress, State};
 pub enum Models {
     /// The catalogue, and which of it is on this machine
     List {
+        /// Print it as JSON
         #[arg(long)]
         json: bool,
     },

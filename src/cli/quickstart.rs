@@ -7,7 +7,7 @@ use include_dir::{Dir, include_dir};
 
 use super::printer::Printer;
 use super::settings::Settings;
-use super::{Ending, ask, ingest, load};
+use super::{Ending, NOTHING_RELEVANT, ask, ingest, load};
 use crate::engine::ask::{Answering, Ask};
 use crate::error::{IoContext, Result};
 use crate::index::{Collection, Profile};
@@ -48,7 +48,7 @@ pub fn run(settings: &Settings, printer: &Printer) -> Result<Ending> {
     printer.note(format!(
         "\nNext:\n  {program} ask \"How does LoRA work?\" -c {COLLECTION}\n  {program} ingest PATH-TO-YOUR-DOCUMENTS\n  {program} ask \"your question\""
     ));
-    Ok(Ending::Done)
+    Ok(if answer.answered { Ending::Done } else { Ending::No(NOTHING_RELEVANT) })
 }
 
 /// The folder that holds the guide: `docs/` in a clone of the project, else a copy unpacked under the home.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ignore::WalkBuilder;
+use ignore::gitignore::Gitignore;
 
 use super::{display_path, format_of, paths};
 use crate::error::{Error, Result};
@@ -73,10 +74,23 @@ pub fn walk(paths: &[PathBuf], working_folder: &Path) -> Result<Walk> {
 }
 
 fn builder(folder: &Path) -> WalkBuilder {
-    let in_repository = paths::absolute(folder).ancestors().any(|above| above.join(".git").exists());
+    let folder_there = paths::absolute(folder);
+    let repository = folder_there.ancestors().find(|above| above.join(".git").exists());
+    // Whoever names a folder means it, even when git would not look into it.
+    let from_above = repository.is_some_and(|repository| !is_ignored(&folder_there, repository));
+    let in_repository = repository.is_some();
     let mut builder = WalkBuilder::new(folder);
-    builder.follow_links(false).require_git(in_repository).parents(in_repository).git_global(in_repository);
+    builder.follow_links(false).require_git(in_repository).parents(from_above).git_global(from_above);
     builder
+}
+
+/// Whether a .gitignore between `repository` and `folder` hides the folder itself.
+fn is_ignored(folder: &Path, repository: &Path) -> bool {
+    let above = folder.ancestors().skip(1).take_while(|above| above.starts_with(repository));
+    above.into_iter().any(|above| {
+        let (rules, _) = Gitignore::new(above.join(".gitignore"));
+        rules.matched_path_or_any_parents(folder, true).is_ignore()
+    })
 }
 
 #[cfg(test)]
@@ -157,5 +171,28 @@ mod tests {
         let error = walk(&[PathBuf::from("/nowhere/at/all")], Path::new("/")).unwrap_err();
         assert!(matches!(error, Error::NotFound(_)));
         assert!(error.to_string().contains("/nowhere/at/all"));
+    }
+
+    #[test]
+    fn a_folder_git_ignores_is_walked_when_it_is_named() {
+        let dir = tree(&[
+            (".git/HEAD", ""),
+            (".gitignore", "build/\n"),
+            ("build/a.md", ""),
+            ("build/drafts/b.md", ""),
+            ("build/.gitignore", "drafts/\n"),
+            ("c.md", ""),
+        ]);
+        let all = walk(&[dir.path().to_owned()], dir.path()).unwrap();
+        assert_eq!(names(&all), ["c.md"]);
+        let named = walk(&[dir.path().join("build")], dir.path()).unwrap();
+        assert_eq!(names(&named), ["build/a.md"]);
+    }
+
+    #[test]
+    fn what_a_hidden_home_holds_is_walked_when_it_is_named() {
+        let dir = tree(&[(".git/HEAD", ""), (".incontext/.gitignore", "*\n"), (".incontext/guide/a.md", "")]);
+        let named = walk(&[dir.path().join(".incontext/guide")], dir.path()).unwrap();
+        assert_eq!(names(&named), [".incontext/guide/a.md"]);
     }
 }

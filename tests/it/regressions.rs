@@ -4,7 +4,7 @@ use std::path::Path;
 
 use incontext::index::{Collection, Patience, Profile, Writer};
 
-use crate::run::Folder;
+use crate::run::{Folder, Ran};
 use crate::tiny;
 
 fn folder() -> Folder {
@@ -96,4 +96,28 @@ fn whoever_finds_a_collection_can_search_it() {
             }
         });
     }
+}
+
+/// With one `--home` for all projects, paths were relative to wherever one stood: ingesting `docs` of the second project
+/// replaced `docs` of the first.
+#[test]
+fn two_projects_with_one_home_keep_their_documents_apart() {
+    let folder = Folder::with(&[
+        ("one/docs/a.md", "Apples."),
+        ("one/docs/b.md", "Pears."),
+        ("two/docs/a.md", "Figs."),
+    ]);
+    let encoder = tiny::encoder(&folder.at("tiny"), 0);
+    folder.write("profile.toml", tiny::PROFILE);
+    let ingest = |project: &str| {
+        let embedder = encoder.to_str().unwrap();
+        let args =
+            ["ingest", "docs", "--home", "../home", "--embedder", embedder, "--profile", "../profile.toml"];
+        Ran::of(folder.command(&args).current_dir(folder.at(project)).output().unwrap())
+    };
+    assert!(ingest("one").out.starts_with("added 2 updated 0 unchanged 0 removed 0"));
+    assert!(ingest("two").out.starts_with("added 1 updated 0 unchanged 0 removed 0"));
+    assert!(ingest("one").out.starts_with("added 0 updated 0 unchanged 2 removed 0"));
+    let found = folder.ok(&["search", "figs", "--home", "home", "--mode", "lexical", "--json"]).json();
+    assert_eq!(found["hits"][0]["path"], "two/docs/a.md");
 }

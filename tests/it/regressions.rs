@@ -121,3 +121,22 @@ fn two_projects_with_one_home_keep_their_documents_apart() {
     let found = folder.ok(&["search", "figs", "--home", "home", "--mode", "lexical", "--json"]).json();
     assert_eq!(found["hits"][0]["path"], "two/docs/a.md");
 }
+
+/// The guide promises that `--rebuild` mends a damaged manifest; it could not even be opened for that.
+#[test]
+fn rebuilding_mends_a_manifest_that_cannot_be_read() {
+    let folder = folder();
+    folder.ok(&["ingest", "notes", "--profile", "profile.toml"]);
+    for file in ["manifest.sqlite", "manifest.sqlite-wal"] {
+        folder.write(&format!(".incontext/collections/default/{file}"), &"garbage ".repeat(1000));
+    }
+    for command in [&["search", "tea"][..], &["ingest", "notes"]] {
+        let ran = folder.run(command);
+        assert_eq!(ran.code, Some(1), "{ran:#?}");
+        assert!(ran.err.contains("the manifest cannot be read"), "{ran:#?}");
+    }
+    let rebuilt = folder.ok(&["ingest", "notes", "--rebuild"]);
+    assert!(rebuilt.out.starts_with("added 2 "), "{rebuilt:#?}");
+    let found = folder.ok(&["search", "black", "--mode", "lexical", "--json"]).json();
+    assert_eq!(found["hits"][0]["path"], "notes/b.md");
+}

@@ -35,7 +35,9 @@ impl Home {
     fn choose(chosen: Option<&Path>, variable: Option<&OsStr>, from: &Path) -> Self {
         let variable = variable.filter(|value| !value.is_empty()).map(Path::new);
         if let Some(dir) = chosen.or(variable) {
-            return Self { dir: from.join(dir), root: from.to_owned() };
+            let dir = from.join(dir);
+            let root = dir.parent().unwrap_or(&dir).to_owned();
+            return Self { dir, root };
         }
         let root = from.ancestors().find(|folder| folder.join(FOLDER).is_dir()).unwrap_or(from);
         Self { dir: root.join(FOLDER), root: root.to_owned() }
@@ -45,8 +47,9 @@ impl Home {
         &self.dir
     }
 
-    /// The working folder, which ingested paths are relative to: the one that holds `.incontext`, or where the search
-    /// for it started when the folder was named.
+    /// The working folder, which ingested paths are relative to: the one that holds this folder. It does not depend on
+    /// where a command is typed, so that `docs/a.md` of two projects that share a folder are two documents, and a
+    /// citation opens from everywhere.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -153,6 +156,7 @@ mod tests {
             dir.path().join("here")
         );
         assert_eq!(Home::choose(None, variable, dir.path()).dir(), Path::new("/there"));
+        assert_eq!(Home::choose(None, Some(OsStr::new("/a/there")), dir.path()).root(), Path::new("/a"));
         assert_eq!(Home::choose(None, Some(OsStr::new("")), dir.path()).dir(), dir.path().join(FOLDER));
     }
 

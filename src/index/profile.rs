@@ -267,7 +267,7 @@ mod tests {
         let unknown = DEFAULT_PROFILE.replace("overlap = 32", "overlap = 32\nsize = 3");
         assert!(Profile::parse(&unknown).unwrap_err().to_string().contains("size"));
         let longer = DEFAULT_PROFILE.replace("total = 254", "total = 253");
-        assert!(Profile::parse(&longer).unwrap_err().to_string().contains("above total"));
+        assert!(Profile::parse(&longer).unwrap_err().to_string().contains("together are above total 253"));
     }
 
     #[test]

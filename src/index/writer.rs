@@ -95,7 +95,14 @@ impl Writer {
         std::fs::create_dir_all(dir).at("create", dir)?;
         let lock = Lock::acquire(&dir.join("write.lock"), Mode::Exclusive, &mut patience)?;
         let path = dir.join(manifest::FILE);
-        let manifest = match Manifest::open(&path)? {
+        let opened = match Manifest::open(&path) {
+            Err(Error::Corrupt(_)) if rebuild => {
+                discard(dir, &path)?;
+                None
+            }
+            opened => opened?,
+        };
+        let manifest = match opened {
             None => {
                 // First the stores: once there is a manifest there is a collection, and it can be searched.
                 make_stores(dir, profile, Folders { vectors: 0, words: 0 })?;
@@ -357,6 +364,20 @@ fn emptied(dir: &Path, mut manifest: Manifest, profile: &Profile) -> Result<Mani
     manifest.reset(profile, folders)?;
     write_profile(dir, profile)?;
     Ok(manifest)
+}
+
+/// Removes a manifest that cannot be read. Its log goes first: SQLite would play it back into the next manifest.
+fn discard(dir: &Path, manifest: &Path) -> Result<()> {
+    let _data = Lock::data(dir, Mode::Exclusive, &mut Patience::default())?;
+    for end in ["-wal", "-shm", ""] {
+        let mut name = manifest.as_os_str().to_owned();
+        name.push(end);
+        match std::fs::remove_file(&name) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            removed => removed.at("delete", Path::new(&name))?,
+        }
+    }
+    Ok(())
 }
 
 /// Makes empty stores in `folders`, which the manifest does not name yet: whatever is there is the half-made work of a

@@ -66,7 +66,7 @@ fn help_names_every_command() {
 
     Arguments:
       <QUESTION>
-
+              In quotes, in your own words
 
     Options:
       -c, --collection <COLLECTION>
@@ -104,7 +104,7 @@ fn help_names_every_command() {
               Passages to read [default: 3 for a model below 300M parameters, else 5]
 
           --json
-
+              Print the answer, its citations and how it came about as JSON
 
           --show-prompt
               Print the prompt as the model reads it, to stderr

@@ -89,7 +89,7 @@ fn another_embedder_than_the_collection_was_built_with() {
     exit 1
     -- stderr
     error: the collection was built with embedder `./tiny` (48 dimensions, fingerprint #), not with `./other` (48 dimensions, fingerprint #)
-    hint: build it anew with `incontext ingest --rebuild`, or keep a second collection with `-c NAME`
+    hint: build it anew with `incontext ingest PATH --rebuild`, or keep a second collection with `-c NAME`
     "#);
     insta::assert_snapshot!(without_fingerprints(&folder.shown(&["search", "tea", "--embedder", "./other"])), @r#"
     exit 1
@@ -124,7 +124,7 @@ fn another_chunker_than_the_collection_was_built_with() {
     exit 1
     -- stderr
     error: the collection was built with chunker (body 40, max_body 46, header 12, total 60, min 8, overlap 6), not with (body 30, max_body 46, header 12, total 60, min 8, overlap 6)
-    hint: build it anew with `incontext ingest --rebuild`, or keep a second collection with `-c NAME`
+    hint: build it anew with `incontext ingest PATH --rebuild`, or keep a second collection with `-c NAME`
     "#);
 }
 

@@ -162,7 +162,7 @@ fn a_file_that_is_not_what_its_name_promises_fails_alone() {
     -- stdout
     added 1 updated 0 unchanged 0 removed 0 failed 2 (1 chunks embedded, 0 files of unknown kind skipped)
     -- stderr
-    failed: `notes/b.jsonl`: line 1: not JSON: key must be a string at line 1 column 2
+    failed: `notes/b.jsonl`: line 1: not JSON: key must be a string at column 2
     hint: every line is one JSON object
     failed: `notes/c.txt`: not UTF-8: byte 0 starts no character
     hint: save it as UTF-8 text, or leave it out with a line in .ignore
@@ -203,7 +203,7 @@ fn collections_are_listed_shown_and_removed() {
     insta::assert_snapshot!(folder.shown(&["collections", "rm", "tea"]), @r#"
     exit 1
     -- stderr
-    error: collection `tea`
+    error: there is no collection `tea`
     hint: `incontext collections list`
     "#);
 }

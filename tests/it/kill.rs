@@ -186,12 +186,10 @@ fn assert_search(folder: &Folder, home: &str, when: &str) {
 }
 
 /// A file that is read when the test says so: whoever ingests it waits in the middle of its work.
-#[cfg(unix)]
 fn slow_file(path: &Path) {
     assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
 }
 
-#[cfg(unix)]
 #[test]
 fn a_second_writer_waits_and_names_the_first_while_readers_go_on() {
     let folder = corpus();

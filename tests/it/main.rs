@@ -8,6 +8,7 @@ mod floors;
 mod golden;
 mod golden_real;
 mod incremental;
+#[cfg(unix)]
 mod kill;
 mod regressions;
 mod run;

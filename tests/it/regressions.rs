@@ -4,7 +4,7 @@ use std::path::Path;
 
 use incontext::index::{Collection, Patience, Profile, Writer};
 
-use crate::run::Folder;
+use crate::run::{Folder, Ran};
 use crate::tiny;
 
 fn folder() -> Folder {
@@ -96,4 +96,47 @@ fn whoever_finds_a_collection_can_search_it() {
             }
         });
     }
+}
+
+/// With one `--home` for all projects, paths were relative to wherever one stood: ingesting `docs` of the second project
+/// replaced `docs` of the first.
+#[test]
+fn two_projects_with_one_home_keep_their_documents_apart() {
+    let folder = Folder::with(&[
+        ("one/docs/a.md", "Apples."),
+        ("one/docs/b.md", "Pears."),
+        ("two/docs/a.md", "Figs."),
+    ]);
+    let encoder = tiny::encoder(&folder.at("tiny"), 0);
+    folder.write("profile.toml", tiny::PROFILE);
+    let ingest = |project: &str| {
+        let embedder = encoder.to_str().unwrap();
+        let args =
+            ["ingest", "docs", "--home", "../home", "--embedder", embedder, "--profile", "../profile.toml"];
+        Ran::of(folder.command(&args).current_dir(folder.at(project)).output().unwrap())
+    };
+    assert!(ingest("one").out.starts_with("added 2 updated 0 unchanged 0 removed 0"));
+    assert!(ingest("two").out.starts_with("added 1 updated 0 unchanged 0 removed 0"));
+    assert!(ingest("one").out.starts_with("added 0 updated 0 unchanged 2 removed 0"));
+    let found = folder.ok(&["search", "figs", "--home", "home", "--mode", "lexical", "--json"]).json();
+    assert_eq!(found["hits"][0]["path"], "two/docs/a.md");
+}
+
+/// The guide promises that `--rebuild` mends a damaged manifest; it could not even be opened for that.
+#[test]
+fn rebuilding_mends_a_manifest_that_cannot_be_read() {
+    let folder = folder();
+    folder.ok(&["ingest", "notes", "--profile", "profile.toml"]);
+    for file in ["manifest.sqlite", "manifest.sqlite-wal"] {
+        folder.write(&format!(".incontext/collections/default/{file}"), &"garbage ".repeat(1000));
+    }
+    for command in [&["search", "tea"][..], &["ingest", "notes"]] {
+        let ran = folder.run(command);
+        assert_eq!(ran.code, Some(1), "{ran:#?}");
+        assert!(ran.err.contains("the manifest cannot be read"), "{ran:#?}");
+    }
+    let rebuilt = folder.ok(&["ingest", "notes", "--rebuild"]);
+    assert!(rebuilt.out.starts_with("added 2 "), "{rebuilt:#?}");
+    let found = folder.ok(&["search", "black", "--mode", "lexical", "--json"]).json();
+    assert_eq!(found["hits"][0]["path"], "notes/b.md");
 }

@@ -1,22 +1,26 @@
 //! A BERT-family encoder on this machine, pooled as its makers pooled it.
 //!
-//! Sentence-BERT: Reimers & Gurevych 2019, arXiv 1908.10084. Texts are sorted by length and packed, so no time goes into
-//! padding.
+//! Sentence-BERT: Reimers & Gurevych 2019, arXiv 1908.10084. Texts are packed, so no time goes into padding. Groups of them
+//! run side by side, one thread a group; a question alone has all threads to itself.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
+use rayon::prelude::*;
 use serde::Deserialize;
 
 use super::Overflow;
 use crate::error::{Error, IoContext, Result};
 use crate::models::{Batch, Model, mean_pooled, weight_files};
-use crate::nn::Pass;
+use crate::nn::{Pass, kernel};
 use crate::text::tokenizer::Tokenizer;
 
-/// Tokens of one forward pass: enough to keep the cores busy, few enough to stay in their caches.
-const TOKENS_A_PASS: usize = 1024;
+/// Tokens of one forward pass: enough for a matrix product to run at full speed, few enough to stay in a core's cache.
+const TOKENS_A_PASS: usize = 512;
+
+/// Fewer than this are not worth a thread of their own.
+const FEWEST_TOKENS_A_PASS: usize = 64;
 
 /// The longest window we use however far a model's positions reach: sentence encoders are trained on short text.
 const LONGEST_WINDOW: usize = 512;
@@ -120,16 +124,19 @@ impl LocalEncoder {
             ids.swap(self.window - 1, last);
             ids.truncate(self.window);
         }
-        let mut order: Vec<usize> = (0..texts.len()).collect();
-        order.sort_by_key(|&i| ids[i].len());
+        let groups = groups(&ids);
+        let passed: Vec<Vec<Vec<f32>>> = match &groups[..] {
+            [group] => vec![self.pass(group, &ids)?],
+            groups if self.model.transformer.device().is_cpu() => groups
+                .par_iter()
+                .with_max_len(1)
+                .map(|group| kernel::sequential(|| self.pass(group, &ids)))
+                .collect::<Result<_>>()?,
+            groups => groups.iter().map(|group| self.pass(group, &ids)).collect::<Result<_>>()?,
+        };
         let mut vectors = vec![Vec::new(); texts.len()];
-        let mut rest = &order[..];
-        while !rest.is_empty() {
-            let (group, later) = rest.split_at(group_size(rest, &ids));
-            for (&i, vector) in group.iter().zip(self.pass(group, &ids)?) {
-                vectors[i] = vector;
-            }
-            rest = later;
+        for (i, vector) in groups.concat().into_iter().zip(passed.into_iter().flatten()) {
+            vectors[i] = vector;
         }
         Ok(vectors)
     }
@@ -151,14 +158,26 @@ impl LocalEncoder {
     }
 }
 
-/// How many of the next texts make up one pass.
-fn group_size(rest: &[usize], ids: &[Vec<u32>]) -> usize {
-    let mut tokens = 0;
-    let fits = rest.iter().take_while(|&&i| {
-        tokens += ids[i].len();
-        tokens <= TOKENS_A_PASS
-    });
-    fits.count().max(1)
+/// Indices of the texts of each pass. The longest come first, so that no thread starts on them when others are done.
+fn groups(ids: &[Vec<u32>]) -> Vec<Vec<usize>> {
+    let total: usize = ids.iter().map(Vec::len).sum();
+    let share = total.div_ceil(rayon::current_num_threads());
+    let most = share.clamp(FEWEST_TOKENS_A_PASS, TOKENS_A_PASS);
+    let mut order: Vec<usize> = (0..ids.len()).collect();
+    order.sort_by_key(|&i| (std::cmp::Reverse(ids[i].len()), i));
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    let mut room = 0;
+    for i in order {
+        match groups.last_mut() {
+            Some(group) if ids[i].len() <= room => group.push(i),
+            _ => {
+                groups.push(vec![i]);
+                room = most.max(ids[i].len());
+            }
+        }
+        room -= ids[i].len();
+    }
+    groups
 }
 
 /// Over everything that decides the vectors.
@@ -183,4 +202,33 @@ fn optional_json<T: for<'a> Deserialize<'a>>(file: &Path) -> Result<Option<T>> {
     let json = fs::read(file).at("read", file)?;
     let value = serde_json::from_slice(&json);
     value.map(Some).map_err(|e| Error::corrupt(format!("`{}`: {e}", file.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_lengths(lengths: &[usize]) -> Vec<Vec<u32>> {
+        lengths.iter().map(|&length| vec![1; length]).collect()
+    }
+
+    #[test]
+    fn every_text_is_in_one_group_and_no_group_is_too_long() {
+        let lengths: Vec<usize> = (0..300).map(|i| 3 + i * 37 % 500).chain([700]).collect();
+        let groups = groups(&of_lengths(&lengths));
+        let mut seen = groups.concat();
+        seen.sort_unstable();
+        assert_eq!(seen, (0..301).collect::<Vec<_>>());
+        for group in &groups {
+            let tokens: usize = group.iter().map(|&i| lengths[i]).sum();
+            assert!(tokens <= TOKENS_A_PASS || group.len() == 1);
+        }
+        assert_eq!(groups[0], [300]);
+    }
+
+    #[test]
+    fn a_few_short_texts_are_one_group_and_no_texts_are_none() {
+        assert_eq!(groups(&of_lengths(&[9, 12, 30])), [[2, 1, 0]]);
+        assert!(groups(&[]).is_empty());
+    }
 }

@@ -264,11 +264,8 @@ impl Loader<'_> {
 
     fn linear(&self, site: Site, name: &str) -> Result<Linear> {
         let (out, input) = self.config.shape.linear(site.part).unwrap_or_default();
-        Ok(Linear {
-            site,
-            weight: self.weights.get(&format!("{name}.weight"), &[out, input])?,
-            bias: self.weights.optional(&format!("{name}.bias"), &[out])?,
-        })
+        let weight = self.weights.get(&format!("{name}.weight"), &[out, input])?;
+        Linear { site, weight, bias: self.weights.optional(&format!("{name}.bias"), &[out])? }.laid_out()
     }
 
     fn norm(&self, name: &str) -> Result<Norm> {

@@ -15,6 +15,19 @@ pub struct Linear {
 }
 
 impl Linear {
+    /// Keeps a frozen weight the way a CPU multiplies it fastest: a column of the matrix side by side in memory, so that a
+    /// product need not rearrange it first (twice as fast for a short text). Shape and values stay as they are.
+    ///
+    /// # Errors
+    /// When there is no memory for the copy.
+    pub fn laid_out(self) -> Result<Self> {
+        if self.weight.track_op() || !kernel::applies(&[&self.weight]) {
+            return Ok(self);
+        }
+        let weight = self.weight.t()?.contiguous()?.t()?;
+        Ok(Self { weight, ..self })
+    }
+
     /// The layer as it was trained: `(N, in) -> (N, out)`. Adapters call this and add to it; everyone else goes
     /// through [`super::Adapter::linear`].
     pub fn frozen(&self, x: &Tensor) -> Result<Tensor> {

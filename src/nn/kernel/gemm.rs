@@ -105,7 +105,6 @@ impl<'a> Shared<'a> {
     ///
     /// # Panics
     /// When the window reaches outside.
-    #[expect(clippy::mut_from_ref, reason = "that is what the caller's promise is for")]
     pub unsafe fn window(&self, rows: Range<usize>, columns: Range<usize>) -> MatrixMut<'_> {
         assert!(
             rows.end <= self.0.rows && columns.end <= self.0.columns,

@@ -67,7 +67,7 @@ impl Function for GeluTanh {
     #[inline(always)]
     fn at(x: f32) -> (f32, f32) {
         // (1 + tanh u) / 2 = σ(2u) with u = √(2/π) (x + 0.044715 x³)
-        const TWICE: f32 = 1.595_769_1;
+        const TWICE: f32 = 1.595_769;
         let s = simd::sigmoid(TWICE * (x + 0.044_715 * x * x * x));
         (x * s, s + x * s * (1.0 - s) * TWICE * (1.0 + 0.134_145 * x * x))
     }

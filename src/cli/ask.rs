@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::printer::Printer;
 use super::settings::Settings;
-use super::{Ending, NOTHING_RELEVANT, load, tidy};
+use super::{Ending, NOTHING_RELEVANT, load, span, tidy};
 use crate::engine::Status;
 use crate::engine::ask::{Answer, Answering, Ask as Job, Generation, Progress};
 use crate::error::Result;
@@ -80,7 +80,7 @@ pub fn run(command: &Ask, settings: &Settings, printer: &Printer) -> Result<Endi
         generation: generator.as_ref().map(|generator| Generation { generator, template: &template }),
         answering,
         k: command.k.map(usize::from),
-        root: settings.home.root(),
+        places: &settings.places,
     };
     let streams = printer.streams() && !command.json;
     let mut shown = false;
@@ -142,7 +142,7 @@ pub fn show(answer: &Answer, printer: &Printer) -> Result<()> {
             Status::Missing => "  (the file is gone)",
         };
         let title = citation.title.as_deref().unwrap_or_default();
-        let place = format!("{}:{first}-{last}", tidy(&citation.path));
+        let place = format!("{}:{}", tidy(&citation.path), span(first, last));
         printer.line(format!("[{}] {place}  {}{status}", citation.n, tidy(title)).trim_end())?;
         for line in citation.quote.lines() {
             printer.line(format!("    | {}", tidy(line)))?;

@@ -5,7 +5,7 @@ use candle_core::Device;
 use super::models;
 use super::printer::Printer;
 use crate::embed::{Embedder, LocalEncoder};
-use crate::error::{Error, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::generate::{Generator, LocalGenerator};
 use crate::hub;
 use crate::index::Collection;
@@ -13,7 +13,12 @@ use crate::index::Collection;
 /// An encoder by catalogue name or directory.
 pub fn embedder(name: &str) -> Result<Embedder> {
     let model = hub::resolve(name)?;
-    Ok(Embedder::Local(LocalEncoder::load(&model.name, &model.path, &Device::Cpu)?))
+    // A collection remembers this name: a path has to mean the same from every folder.
+    let name = match model.kind {
+        Some(_) => model.name,
+        None => std::path::absolute(&model.path).at("find", &model.path)?.to_string_lossy().into_owned(),
+    };
+    Ok(Embedder::Local(LocalEncoder::load(&name, &model.path, &Device::Cpu)?))
 }
 
 /// The encoder a collection was built with; `flag` says where it lies now, if that changed.

@@ -118,3 +118,8 @@ fn tidy(text: &str) -> String {
 fn patient(notice: Notice) -> Patience {
     Patience { limit: Duration::from_secs(600), notice: Some(notice), ..Patience::default() }
 }
+
+/// Lines as `3-5`, or `3` for a single one.
+fn span(first: u32, last: u32) -> String {
+    if first == last { first.to_string() } else { format!("{first}-{last}") }
+}

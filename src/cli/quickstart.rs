@@ -39,7 +39,7 @@ pub fn run(settings: &Settings, printer: &Printer) -> Result<Ending> {
         generation: None,
         answering: Answering::Extractive,
         k: None,
-        root: settings.home.root(),
+        places: &settings.places,
     };
     let answer = job.run(QUESTION, &mut |_| std::ops::ControlFlow::Continue(()))?;
     ask::show(&answer, printer)?;

@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::printer::Printer;
 use super::settings::Settings;
-use super::{Ending, NOTHING_RELEVANT, load, tidy};
+use super::{Ending, NOTHING_RELEVANT, load, span, tidy};
+use crate::engine::Places;
 use crate::engine::search::{Mode, Query, search};
 use crate::error::Result;
 use crate::index::{Collection, Patience};
@@ -67,11 +68,11 @@ pub fn run(command: &Search, settings: &Settings, printer: &Printer) -> Result<E
     let found = search(&reader, &collection.profile().fusion, &query, k)?;
     let hits = found.hits(&reader, k)?;
     if command.json {
-        let hits: Vec<_> = hits.iter().map(as_json).collect();
+        let hits: Vec<_> = hits.iter().map(|hit| as_json(hit, &settings.places)).collect();
         let ms = start.elapsed().as_millis() as u64;
         printer.json(&json!({ "query": command.query, "mode": mode, "hits": hits, "ms": ms }))?;
     } else {
-        hits.iter().try_for_each(|hit| show(hit, command.explain, printer))?;
+        hits.iter().try_for_each(|hit| show(hit, &settings.places, command.explain, printer))?;
     }
     match hits.is_empty() {
         true => {
@@ -82,16 +83,16 @@ pub fn run(command: &Search, settings: &Settings, printer: &Printer) -> Result<E
     }
 }
 
-fn as_json(hit: &Hit) -> serde_json::Value {
+fn as_json(hit: &Hit, places: &Places) -> serde_json::Value {
     let chunk = &hit.passage.chunk;
-    json!({ "rank": hit.rank, "path": hit.passage.path, "title": hit.passage.title, "header": chunk.header,
+    json!({ "rank": hit.rank, "path": places.shown(&hit.passage.path), "title": hit.passage.title, "header": chunk.header,
         "lines": [chunk.lines.0, chunk.lines.1], "bytes": [chunk.bytes.start, chunk.bytes.end],
         "text": chunk.text, "score": hit.score, "legs": hit.legs })
 }
 
-fn show(hit: &Hit, explain: bool, printer: &Printer) -> Result<()> {
+fn show(hit: &Hit, places: &Places, explain: bool, printer: &Printer) -> Result<()> {
     let chunk = &hit.passage.chunk;
-    let place = format!("{}:{}-{}", tidy(&hit.passage.path), chunk.lines.0, chunk.lines.1);
+    let place = format!("{}:{}", tidy(&places.shown(&hit.passage.path)), span(chunk.lines.0, chunk.lines.1));
     printer.line(format!("{:>2}. {:.4}  {place}  {}", hit.rank, hit.score, tidy(&chunk.header)))?;
     if explain {
         let leg = |name: &str, leg: Option<Leg>| match leg {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::engine::Places;
 use crate::error::{Error, IoContext, Result};
 use crate::hub;
 use crate::index::Home;
@@ -22,6 +23,8 @@ pub struct FolderConfig {
 #[derive(Debug)]
 pub struct Settings {
     pub home: Home,
+    /// From the paths of the index to files, and to what is printed.
+    pub places: Places,
     folder: FolderConfig,
 }
 
@@ -32,13 +35,10 @@ impl Settings {
     /// `Invalid`, naming the key, when config.toml says something we do not know.
     pub fn resolve(home: Option<&Path>) -> Result<Self> {
         let here = std::env::current_dir().at("enter", ".")?;
-        Self::of(Home::locate(home, &here))
-    }
-
-    /// The settings of a home found otherwise.
-    pub fn of(home: Home) -> Result<Self> {
+        let home = Home::locate(home, &here);
         let folder = read_config(&home.dir().join("config.toml"))?;
-        Ok(Self { home, folder })
+        let places = Places { root: home.root().to_owned(), here };
+        Ok(Self { home, places, folder })
     }
 
     pub fn collection(&self, flag: Option<&str>) -> String {

@@ -2,19 +2,20 @@
 
 use std::fs;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use crate::index::Passage;
-use crate::text::document::line_starts;
+use crate::text::document::{line_span, line_starts};
+use crate::text::load::display_path;
 
 /// A place in a file. `quote` is exactly the file's bytes at `bytes`, as they were when it was ingested.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Citation {
     /// As in the answer: `[n]`.
     pub n: usize,
-    /// As ingested, relative to the working folder.
+    /// As seen from where the question was asked.
     pub path: String,
     pub title: Option<String>,
     /// First and last, from 1.
@@ -24,6 +25,26 @@ pub struct Citation {
     pub quote: String,
     pub score: f32,
     pub status: Status,
+}
+
+/// How the paths of an index lead to files, and how a person sees them.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// What recorded paths are relative to, see [`crate::index::Home::root`].
+    pub root: PathBuf,
+    /// Where the person stands; shown paths open from there.
+    pub here: PathBuf,
+}
+
+impl Places {
+    pub fn file(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    /// The recorded `path` as seen from here.
+    pub fn shown(&self, path: &str) -> String {
+        display_path(&self.file(path), &self.here)
+    }
 }
 
 /// Whether the file still says so.
@@ -39,14 +60,14 @@ pub enum Status {
 }
 
 impl Citation {
-    /// Cites `range` of the passage's text; `root` is what paths are relative to.
-    pub fn new(n: usize, passage: &Passage, range: Range<usize>, score: f32, root: &Path) -> Self {
+    /// Cites `range` of the passage's text.
+    pub fn new(n: usize, passage: &Passage, range: Range<usize>, score: f32, places: &Places) -> Self {
         let chunk = &passage.chunk;
         let bytes = chunk.source_range(range.clone());
         let quote = chunk.quote(range).to_owned();
         let lines = lines_within(passage, &bytes);
-        let status = status(&root.join(&passage.path), &bytes, &quote);
-        let (path, title) = (passage.path.clone(), passage.title.clone());
+        let status = status(&places.file(&passage.path), &bytes, &quote);
+        let (path, title) = (places.shown(&passage.path), passage.title.clone());
         Self { n, path, title, lines, bytes: [bytes.start, bytes.end], quote, score, status }
     }
 }
@@ -57,7 +78,7 @@ fn lines_within(passage: &Passage, bytes: &Range<usize>) -> [u32; 2] {
     let source = chunk.source.as_deref().unwrap_or(&chunk.text);
     let starts = line_starts(source);
     let within = bytes.start - chunk.bytes.start..bytes.end - chunk.bytes.start;
-    let (first, last) = crate::text::document::line_span(&starts, &within);
+    let (first, last) = line_span(&starts, &within);
     [chunk.lines.0 + first - 1, chunk.lines.0 + last - 1]
 }
 

@@ -11,4 +11,4 @@ mod cite;
 pub mod ingest;
 pub mod search;
 
-pub use cite::{Citation, Status};
+pub use cite::{Citation, Places, Status};

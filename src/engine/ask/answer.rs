@@ -1,11 +1,10 @@
 //! What comes back: the answer, where it stands, how it came about.
 
 use std::ops::Range;
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::Citation;
+use crate::engine::{Citation, Places};
 use crate::index::Passage;
 
 /// Version of the JSON form of [`Answer`].
@@ -89,10 +88,15 @@ impl Answer {
         }
     }
 
-    /// The number of the citation of `range` of the passage's text; a place cited before keeps its number. `root` is what
-    /// paths are relative to.
-    pub(super) fn cite(&mut self, passage: &Passage, range: Range<usize>, score: f32, root: &Path) -> usize {
-        let new = Citation::new(self.citations.len() + 1, passage, range, score, root);
+    /// The number of the citation of `range` of the passage's text; a place cited before keeps its number.
+    pub(super) fn cite(
+        &mut self,
+        passage: &Passage,
+        range: Range<usize>,
+        score: f32,
+        places: &Places,
+    ) -> usize {
+        let new = Citation::new(self.citations.len() + 1, passage, range, score, places);
         let same = |old: &&Citation| old.path == new.path && old.bytes == new.bytes;
         if let Some(old) = self.citations.iter().find(same) {
             return old.n;
@@ -103,9 +107,9 @@ impl Answer {
 }
 
 impl Nearest {
-    pub(super) fn of(passage: &Passage) -> Self {
+    pub(super) fn of(passage: &Passage, places: &Places) -> Self {
         let (first, last) = passage.chunk.lines;
-        Self { path: passage.path.clone(), title: Some(header(passage)), lines: [first, last] }
+        Self { path: places.shown(&passage.path), title: Some(header(passage)), lines: [first, last] }
     }
 }
 

@@ -29,7 +29,7 @@ impl Ask<'_> {
         for extract in joined(extracts, passages) {
             let passage = &passages[extract.passage].passage;
             let words: Vec<&str> = passage.chunk.text[extract.range.clone()].split_whitespace().collect();
-            let n = answer.cite(passage, extract.range, extract.score, self.root);
+            let n = answer.cite(passage, extract.range, extract.score, self.places);
             said.push(format!("{} [{n}]", words.join(" ")));
         }
         Ok(said.join(" "))

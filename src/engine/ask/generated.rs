@@ -106,7 +106,7 @@ impl Ask<'_> {
             let mut numbers: Vec<usize> = claim
                 .quotes
                 .iter()
-                .map(|quote| answer.cite(&hit.passage, quote.clone(), claim.recall, self.root))
+                .map(|quote| answer.cite(&hit.passage, quote.clone(), claim.recall, self.places))
                 .collect();
             numbers.dedup();
             for n in numbers {

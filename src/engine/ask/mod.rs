@@ -10,11 +10,11 @@ mod generated;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::time::Instant;
 
 pub use answer::{Answer, Answering, FORMAT, Nearest, PromptName, Tokens};
 
+use super::Places;
 use super::search::{Mode, Query, search};
 use crate::embed::Embedder;
 use crate::error::Result;
@@ -43,8 +43,7 @@ pub struct Ask<'a> {
     pub answering: Answering,
     /// Passages to read; a default by the model's size when `None`.
     pub k: Option<usize>,
-    /// What paths are relative to.
-    pub root: &'a Path,
+    pub places: &'a Places,
 }
 
 /// What the collection has to say.
@@ -106,7 +105,8 @@ impl Ask<'_> {
         };
         // Passages without a sentence (headings, pictures) answer nothing, however near they are.
         if text.is_empty() {
-            answer.nearest = retrieved.passages.iter().take(3).map(|hit| Nearest::of(&hit.passage)).collect();
+            answer.nearest =
+                retrieved.passages.iter().take(3).map(|hit| Nearest::of(&hit.passage, self.places)).collect();
         } else {
             answer.answered = true;
             answer.answer = text;
@@ -130,7 +130,8 @@ impl Ask<'_> {
         });
         retrieved.confidence = self.gate.confidence(&features);
         if pool.is_empty() || !self.gate.is_answerable(&features) {
-            retrieved.nearest = pool.iter().take(3).map(|hit| Nearest::of(&hit.passage)).collect();
+            retrieved.nearest =
+                pool.iter().take(3).map(|hit| Nearest::of(&hit.passage, self.places)).collect();
             return Ok(retrieved);
         }
         retrieved.passages = self.passages(&reader, pool)?;

@@ -182,7 +182,7 @@ fn search_finds_in_three_modes_and_explains_itself() {
         dense rank 2, score #, share #; lexical rank 2, score #, share #
         ## Pruning Side shoots are pinched out every week.
 
-     3. #  notes/compost.txt:1-1
+     3. #  notes/compost.txt:1
         dense rank 3, score #, share #; lexical not among its candidates
         Compost is ready after nine months. It smells of forest soil and crumbles in the hand.
 
@@ -237,7 +237,7 @@ fn an_answer_is_the_documents_own_sentence_with_its_place() {
     -- stdout
     A honey bee colony survives the winter on twenty kilograms of honey. [1]
 
-    [1] notes/bees.md:3-3  Bees
+    [1] notes/bees.md:3  Bees
         | A honey bee colony survives the winter on twenty kilograms of honey.
     "#);
     let answer = folder.ok(&["ask", question, "--json"]).json();

@@ -84,17 +84,16 @@ fn another_embedder_than_the_collection_was_built_with() {
     let folder = ingested();
     tiny::encoder(&folder.at("other"), 100);
     let shown = folder.shown(&["ingest", "notes", "--embedder", "./other"]);
-    assert!(shown.contains("./tiny") && shown.contains("./other"), "{shown}");
     insta::assert_snapshot!(without_fingerprints(&shown), @r#"
     exit 1
     -- stderr
-    error: the collection was built with embedder `./tiny` (48 dimensions, fingerprint #), not with `./other` (48 dimensions, fingerprint #)
+    error: the collection was built with embedder `[HERE]/tiny` (48 dimensions, fingerprint #), not with `[HERE]/other` (48 dimensions, fingerprint #)
     hint: build it anew with `incontext ingest PATH --rebuild`, or keep a second collection with `-c NAME`
     "#);
     insta::assert_snapshot!(without_fingerprints(&folder.shown(&["search", "tea", "--embedder", "./other"])), @r#"
     exit 1
     -- stderr
-    error: the collection was built with the encoder `./tiny` (fingerprint #), not with `./other` (fingerprint #)
+    error: the collection was built with the encoder `[HERE]/tiny` (fingerprint #), not with `[HERE]/other` (fingerprint #)
     hint: give the right one with --embedder, or build anew with `incontext ingest PATH --rebuild`
     "#);
     folder.ok(&["ingest", "notes", "--embedder", "./other", "--rebuild"]);
@@ -133,7 +132,7 @@ fn chunks_that_the_encoder_cannot_read_whole() {
     insta::assert_snapshot!(folder().shown(&["ingest", "notes", "--embedder", "./tiny"]), @r#"
     exit 1
     -- stderr
-    error: the profile allows chunks of 254 tokens, the encoder `./tiny` reads 64 at most, 2 of them its own
+    error: the profile allows chunks of 254 tokens, the encoder `[HERE]/tiny` reads 64 at most, 2 of them its own
     hint: lower `total`, `max_body` and `body` in the index profile
     "#);
 }

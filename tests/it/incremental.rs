@@ -184,11 +184,11 @@ fn collections_are_listed_shown_and_removed() {
     insta::assert_snapshot!(folder.shown(&["collections", "list"]), @r#"
     exit 0
     -- stdout
-    tea                        2 documents        2 chunks  .tiny
+    tea                        2 documents        2 chunks  [HERE]/.tiny
     "#);
     let shown = folder.ok(&["collections", "show", "tea"]).out;
     assert!(shown.starts_with("tea: 2 documents, 2 chunks, "), "{shown}");
-    assert!(shown.contains("name = \".tiny\"") && shown.contains("max_body = 46"), "{shown}");
+    assert!(shown.contains("/.tiny\"") && shown.contains("max_body = 46"), "{shown}");
     insta::assert_snapshot!(folder.shown(&["collections", "rm", "tea"]), @r#"
     exit 0
     -- stderr

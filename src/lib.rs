@@ -1,4 +1,4 @@
-//! Ask your own documents, find the prompt that works, and tune the model when its weights are at hand.
+#![doc = include_str!("../README.md")]
 
 pub mod cli;
 pub mod embed;

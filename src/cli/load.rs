@@ -26,19 +26,25 @@ pub fn embedder(name: &str) -> Result<Embedder> {
 /// # Errors
 /// `Mismatch` when it is another encoder: its vectors would mean nothing here.
 pub fn collection_embedder(collection: &Collection, flag: Option<&str>) -> Result<Embedder> {
-    let built = &collection.profile().embedder;
-    let embedder = embedder(flag.unwrap_or(&built.name))?;
-    if embedder.fingerprint() != built.fingerprint {
-        return Err(Error::mismatch(format!(
-            "the collection was built with the encoder `{}` (fingerprint {}), not with `{}` (fingerprint {})",
-            built.name,
-            built.fingerprint,
-            embedder.name(),
-            embedder.fingerprint()
-        ))
-        .hint("give the right one with --embedder, or build anew with `incontext ingest PATH --rebuild`"));
-    }
+    let embedder = embedder(flag.unwrap_or(&collection.profile().embedder.name))?;
+    check_fingerprint(collection, embedder.name(), embedder.fingerprint())?;
     Ok(embedder)
+}
+
+/// Whether the encoder `name` is the one the collection was built with.
+///
+/// # Errors
+/// `Mismatch` when its fingerprint is another.
+pub fn check_fingerprint(collection: &Collection, name: &str, fingerprint: &str) -> Result<()> {
+    let built = &collection.profile().embedder;
+    if fingerprint == built.fingerprint {
+        return Ok(());
+    }
+    Err(Error::mismatch(format!(
+        "the collection was built with the encoder `{}` (fingerprint {}), not with `{name}` (fingerprint {fingerprint})",
+        built.name, built.fingerprint
+    ))
+    .hint("give the right one with --embedder, or build anew with `incontext ingest PATH --rebuild`"))
 }
 
 /// A generator by catalogue name, directory or GGUF file.

@@ -1,9 +1,14 @@
 //! What can be typed, and the way from there to a command and an exit code.
 //!
-//! One file a command, one function each. Commands return errors; this file prints them.
+//! One file a command, one function each. Commands return errors; this file prints them. What a command's doc comment
+//! says first is its line in `--help`, what follows its `--help` of its own.
 
 mod ask;
 mod collections;
+mod completions;
+mod config;
+mod doctor;
+mod help;
 mod ingest;
 mod load;
 mod models;
@@ -17,16 +22,20 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::{Error, Result};
 use crate::index::{Notice, Patience};
+use config::Config;
 use printer::Printer;
 use settings::Settings;
 
-/// Ask your own documents, on your own machine.
+/// Ask your own documents, on your own machine
+///
+/// incontext reads a folder of documents once and then answers questions from it, with citations that name the file, the
+/// lines and the exact words; where the documents say nothing, so does it.
 #[derive(Parser)]
-#[command(name = "incontext", version, about, max_term_width = 100)]
+#[command(name = "incontext", version, max_term_width = 100)]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -34,19 +43,25 @@ struct Cli {
     command: Command,
 }
 
+/// The heading of options that every command has.
+const EVERYWHERE: &str = "With every command";
+
 #[derive(Args)]
 struct Global {
     /// Folder for built data [default: `.incontext`, found by walking up as git does]
-    #[arg(long, global = true, value_name = "DIR", env = "INCONTEXT_HOME")]
+    #[arg(long, global = true, value_name = "DIR", help_heading = EVERYWHERE)]
     home: Option<PathBuf>,
     /// Say nothing but results and errors
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = EVERYWHERE)]
     quiet: bool,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Fetch the default models, ingest the user's guide and ask it a first question
+    ///
+    /// Run again, it takes about a second: what is here is neither fetched nor embedded twice.
+    #[command(after_long_help = help::examples(quickstart::EXAMPLES))]
     Quickstart,
     Ingest(ingest::Ingest),
     Search(search::Search),
@@ -57,8 +72,13 @@ enum Command {
     /// List, show and remove collections
     #[command(subcommand)]
     Collections(collections::Collections),
-    /// Compare a model's numbers with a reference made elsewhere
+    /// Show the settings and where each comes from
+    #[command(subcommand)]
+    Config(config::Config),
+    Doctor(doctor::Doctor),
     Verify(verify::Verify),
+    Completions(completions::Completions),
+    Man(completions::Man),
 }
 
 /// How a command ended when it did not fail.
@@ -70,10 +90,30 @@ enum Ending {
 
 /// Nothing relevant was found in the documents.
 const NOTHING_RELEVANT: u8 = 3;
+/// Another process kept using the collection.
+const BUSY: u8 = 4;
+/// The person stopped it; what shells make of Ctrl-C.
+const INTERRUPTED: u8 = 130;
+
+/// What scripts may count on. 2 is clap's.
+const EXIT_CODES: [(u8, &str); 6] = [
+    (0, "done"),
+    (1, "an error, a difference found by `verify`, or a problem found by `doctor`"),
+    (2, "the command line could not be read"),
+    (NOTHING_RELEVANT, "nothing relevant was found"),
+    (BUSY, "another process kept using the collection"),
+    (INTERRUPTED, "interrupted"),
+];
+
+/// Everything that can be typed, with its help.
+fn command() -> clap::Command {
+    help::of_the_program(Cli::command())
+}
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let printer = Printer::new(cli.global.quiet);
     match run(cli, &printer) {
         Ok(Ending::Done) => ExitCode::SUCCESS,
@@ -88,7 +128,8 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli, printer: &Printer) -> Result<Ending> {
-    let settings = || Settings::resolve(cli.global.home.as_deref());
+    let home = cli.global.home.as_deref();
+    let settings = || Settings::resolve(home);
     match cli.command {
         Command::Quickstart => quickstart::run(&settings()?, printer),
         Command::Ingest(command) => ingest::run(&command, &settings()?, printer),
@@ -96,15 +137,20 @@ fn run(cli: Cli, printer: &Printer) -> Result<Ending> {
         Command::Ask(command) => ask::run(&command, &settings()?, printer),
         Command::Models(command) => models::run(command, printer),
         Command::Collections(command) => collections::run(command, &settings()?, printer),
+        Command::Config(Config::Show(command)) => config::show(&command, &settings()?, printer),
+        // A person who mends the file has to find it.
+        Command::Config(Config::Path) => config::path(&Settings::in_spite_of_config(home)?.0, printer),
+        Command::Doctor(command) => doctor::run(&command, home, printer),
         Command::Verify(command) => verify::run(&command, printer),
+        Command::Completions(command) => completions::completions(&command, printer),
+        Command::Man(command) => completions::man(&command, printer),
     }
 }
 
-/// 2 is clap's, for a command line that cannot be read.
 fn exit_code(error: &Error) -> u8 {
     match error {
-        Error::Busy(_) => 4,
-        Error::Interrupted(_) => 130,
+        Error::Busy(_) => BUSY,
+        Error::Interrupted(_) => INTERRUPTED,
         _ => 1,
     }
 }

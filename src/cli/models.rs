@@ -4,24 +4,50 @@ use clap::Subcommand;
 use indicatif::ProgressBar;
 use serde_json::json;
 
-use super::Ending;
 use super::printer::Printer;
+use super::{Ending, help};
 use crate::error::Result;
 use crate::hub::{self, ModelPath, Progress, State};
 
 #[derive(Subcommand)]
 pub enum Models {
-    /// The catalogue, and which of it is on this machine
+    /// List the catalogue, and which of it is on this machine
+    #[command(after_long_help = help::examples(LIST))]
     List {
         /// Print it as JSON
         #[arg(long)]
         json: bool,
     },
     /// Fetch a model and verify it; the two default models when none is named
-    Pull { name: Option<String> },
+    ///
+    /// Interrupted, it goes on where it stopped the next time.
+    #[command(after_long_help = help::examples(PULL))]
+    Pull {
+        /// Of the catalogue
+        name: Option<String>,
+    },
     /// Print where a model lies
-    Path { name: String },
+    #[command(after_long_help = help::examples(PATH))]
+    Path {
+        /// Of the catalogue
+        name: String,
+    },
 }
+
+const LIST: help::Examples = &[
+    ("What is there, and what is here?", "incontext models list"),
+    (
+        "Names of the models that are here",
+        "incontext models list --json | jq -r '.[] | select(.state.state == \"ready\").name'",
+    ),
+];
+const PULL: help::Examples = &[
+    ("The two default models", "incontext models pull"),
+    ("One of them", "incontext models pull all-minilm-l6-v2"),
+    ("Into another folder", "INCONTEXT_MODELS=/media/stick/models incontext models pull"),
+];
+const PATH: help::Examples =
+    &[("How large is it?", "du -sh \"$(incontext models path smollm2-135m-instruct)\"")];
 
 pub fn run(command: Models, printer: &Printer) -> Result<Ending> {
     match command {

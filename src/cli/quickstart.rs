@@ -7,7 +7,7 @@ use include_dir::{Dir, include_dir};
 
 use super::printer::Printer;
 use super::settings::Settings;
-use super::{Ending, NOTHING_RELEVANT, ask, ingest, load};
+use super::{Ending, NOTHING_RELEVANT, ask, help, ingest, load};
 use crate::engine::ask::{Answering, Ask};
 use crate::error::{IoContext, Result};
 use crate::index::{Collection, Profile};
@@ -18,6 +18,11 @@ static GUIDE: Dir = include_dir!("$CARGO_MANIFEST_DIR/docs");
 
 const COLLECTION: &str = "guide";
 const QUESTION: &str = "What is prefix tuning?";
+
+pub const EXAMPLES: help::Examples = &[
+    ("From nothing to a first cited answer", "incontext quickstart"),
+    ("Then ask the guide more", "incontext ask \"How does LoRA work?\" -c guide"),
+];
 
 pub fn run(settings: &Settings, printer: &Printer) -> Result<Ending> {
     printer.note("1. the two default models");

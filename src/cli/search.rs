@@ -7,20 +7,23 @@ use serde_json::json;
 
 use super::printer::Printer;
 use super::settings::Settings;
-use super::{Ending, NOTHING_RELEVANT, load, span, tidy};
+use super::{Ending, NOTHING_RELEVANT, help, load, span, tidy};
 use crate::engine::Places;
 use crate::engine::search::{Mode, Query, search};
 use crate::error::Result;
 use crate::index::{Collection, Patience};
 use crate::retrieve::{Hit, Leg};
 
-/// Finds passages. Exit code 3 when there are none.
+/// Find passages, by meaning and by words
+///
+/// Exit code 3 when there are none.
 #[derive(Args)]
+#[command(after_long_help = help::examples(EXAMPLES))]
 pub struct Search {
     /// Words or a question, in quotes
     query: String,
     /// Collection to search [default: default]
-    #[arg(short, long)]
+    #[arg(short, long, value_name = "NAME")]
     collection: Option<String>,
     /// How to look
     #[arg(long, value_enum, default_value_t = Legs::Hybrid)]
@@ -38,6 +41,15 @@ pub struct Search {
     #[arg(long)]
     explain: bool,
 }
+
+const EXAMPLES: help::Examples = &[
+    ("The five best passages, and why they are", "incontext search \"support contract\" -k 5 --explain"),
+    ("Exact words, such as a name or an error message", "incontext search \"E0502\" --mode lexical"),
+    (
+        "Every file that has something on it",
+        "incontext search tea -k 100 --json | jq -r '.hits[].path' | sort -u",
+    ),
+];
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Legs {

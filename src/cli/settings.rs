@@ -1,22 +1,139 @@
 //! What will be done: flags over environment over the folder's `config.toml` over defaults.
+//!
+//! This is the one place that decides, so it is also the one that can say where a value came from. [`Key`] is the list of
+//! what may be set; a new setting is a new variant. Settings of `hub` (where models live and come from) are the hub's
+//! own and only shown here.
 
-use std::path::Path;
+use std::fmt;
+use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::engine::Places;
 use crate::error::{Error, IoContext, Result};
-use crate::hub;
-use crate::index::Home;
+use crate::hub::{self, Hub};
+use crate::index::{self, Home};
 
-/// The folder's own choices, `.incontext/config.toml`. Every key may be left out.
+/// The folder's own choices, in its home.
+const FILE: &str = "config.toml";
+
+/// What a flag, the environment or `config.toml` may decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Key {
+    Collection,
+    Embedder,
+    Model,
+    Prompt,
+}
+
+impl Key {
+    pub const ALL: [Self; 4] = [Self::Collection, Self::Embedder, Self::Model, Self::Prompt];
+
+    /// As `config.toml` spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Collection => "collection",
+            Self::Embedder => "embedder",
+            Self::Model => "model",
+            Self::Prompt => "prompt",
+        }
+    }
+
+    pub fn flag(self) -> &'static str {
+        match self {
+            Self::Collection => "--collection",
+            Self::Embedder => "--embedder",
+            Self::Model => "--model",
+            Self::Prompt => "--prompt",
+        }
+    }
+
+    pub fn variable(self) -> &'static str {
+        match self {
+            Self::Collection => "INCONTEXT_COLLECTION",
+            Self::Embedder => "INCONTEXT_EMBEDDER",
+            Self::Model => "INCONTEXT_MODEL",
+            Self::Prompt => "INCONTEXT_PROMPT",
+        }
+    }
+
+    /// When nobody says anything.
+    pub fn default(self) -> &'static str {
+        match self {
+            Self::Collection => "default",
+            Self::Embedder => hub::DEFAULT_ENCODER,
+            Self::Model => hub::DEFAULT_GENERATOR,
+            Self::Prompt => "qa/grounded",
+        }
+    }
+}
+
+/// Every variable of our own that is read, with what it says; any other `INCONTEXT_...` is a slip of the fingers.
+pub const VARIABLES: [(&str, &str); 7] = [
+    (index::VARIABLE, "folder for built data, as --home"),
+    ("INCONTEXT_COLLECTION", "collection, as --collection"),
+    ("INCONTEXT_EMBEDDER", "encoder for new collections, as --embedder"),
+    ("INCONTEXT_MODEL", "generator, as --model"),
+    ("INCONTEXT_PROMPT", "prompt template, as --prompt"),
+    (hub::MODELS, "folder for model files"),
+    (hub::OFFLINE, "1: never touch the network"),
+];
+
+/// A value and what decided it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    pub name: &'static str,
+    pub value: String,
+    pub source: Source,
+}
+
+/// What decided a value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", content = "name", rename_all = "lowercase")]
+pub enum Source {
+    /// On the command line.
+    Flag(&'static str),
+    /// Of the environment.
+    Variable(&'static str),
+    /// The folder's `config.toml`, by its path.
+    File(String),
+    /// Walking up from the current folder.
+    Found,
+    Default,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(flag) => write!(f, "flag {flag}"),
+            Self::Variable(variable) => write!(f, "environment variable {variable}"),
+            Self::File(path) => f.write_str(path),
+            Self::Found => f.write_str("found by walking up"),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// What `config.toml` says. Every key may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct FolderConfig {
-    pub collection: Option<String>,
-    pub embedder: Option<String>,
-    pub model: Option<String>,
-    pub prompt: Option<String>,
+struct FolderConfig {
+    collection: Option<String>,
+    embedder: Option<String>,
+    model: Option<String>,
+    prompt: Option<String>,
+}
+
+impl FolderConfig {
+    fn get(&self, key: Key) -> Option<&str> {
+        match key {
+            Key::Collection => &self.collection,
+            Key::Embedder => &self.embedder,
+            Key::Model => &self.model,
+            Key::Prompt => &self.prompt,
+        }
+        .as_deref()
+    }
 }
 
 /// Where this command works, and the folder's choices.
@@ -25,41 +142,99 @@ pub struct Settings {
     pub home: Home,
     /// From the paths of the index to files, and to what is printed.
     pub places: Places,
+    home_source: Source,
     folder: FolderConfig,
 }
 
 impl Settings {
-    /// `home` is the flag or the environment's word for it.
+    /// `home` is what the flag says.
     ///
     /// # Errors
     /// `Invalid`, naming the key, when config.toml says something we do not know.
     pub fn resolve(home: Option<&Path>) -> Result<Self> {
+        match Self::in_spite_of_config(home)? {
+            (settings, None) => Ok(settings),
+            (_, Some(error)) => Err(error),
+        }
+    }
+
+    /// As [`Settings::resolve`], but when config.toml cannot be used goes on without it, and says why.
+    ///
+    /// # Errors
+    /// `Io` when the current folder is gone.
+    pub fn in_spite_of_config(home: Option<&Path>) -> Result<(Self, Option<Error>)> {
         let here = std::env::current_dir().at("enter", ".")?;
+        let flag = home.is_some();
         let home = Home::locate(home, &here);
-        let folder = read_config(&home.dir().join("config.toml"))?;
-        Ok(Self { places: Places::of(&home)?, home, folder })
+        let home_source = match () {
+            () if flag => Source::Flag("--home"),
+            () if std::env::var_os(index::VARIABLE).is_some_and(|value| !value.is_empty()) => {
+                Source::Variable(index::VARIABLE)
+            }
+            () if home.dir().is_dir() => Source::Found,
+            () => Source::Default,
+        };
+        let (folder, error) = match read_config(&home.dir().join(FILE)) {
+            Ok(folder) => (folder, None),
+            Err(error) => (FolderConfig::default(), Some(error)),
+        };
+        Ok((Self { places: Places::of(&home)?, home, home_source, folder }, error))
+    }
+
+    /// The folder's `config.toml`, there or not.
+    pub fn file(&self) -> PathBuf {
+        self.home.dir().join(FILE)
+    }
+
+    /// The value of `key` and what decided it; `flag` is what the command line says.
+    pub fn get(&self, key: Key, flag: Option<&str>) -> Setting {
+        let variable = std::env::var(key.variable()).ok().filter(|value| !value.is_empty());
+        self.decide(key, flag, variable)
+    }
+
+    fn decide(&self, key: Key, flag: Option<&str>, variable: Option<String>) -> Setting {
+        let (value, source) = match (flag, variable, self.folder.get(key)) {
+            (Some(flag), ..) => (flag.to_owned(), Source::Flag(key.flag())),
+            (_, Some(value), _) => (value, Source::Variable(key.variable())),
+            (_, _, Some(value)) => (value.to_owned(), Source::File(self.file().display().to_string())),
+            _ => (key.default().to_owned(), Source::Default),
+        };
+        Setting { name: key.name(), value, source }
+    }
+
+    /// Where this command works.
+    pub fn home(&self) -> Setting {
+        let value = self.home.dir().display().to_string();
+        Setting { name: "home", value, source: self.home_source.clone() }
     }
 
     pub fn collection(&self, flag: Option<&str>) -> String {
-        pick(flag, "INCONTEXT_COLLECTION", self.folder.collection.as_deref(), "default")
+        self.get(Key::Collection, flag).value
     }
 
     pub fn embedder(&self, flag: Option<&str>) -> String {
-        pick(flag, "INCONTEXT_EMBEDDER", self.folder.embedder.as_deref(), hub::DEFAULT_ENCODER)
+        self.get(Key::Embedder, flag).value
     }
 
     pub fn model(&self, flag: Option<&str>) -> String {
-        pick(flag, "INCONTEXT_MODEL", self.folder.model.as_deref(), hub::DEFAULT_GENERATOR)
+        self.get(Key::Model, flag).value
     }
 
     pub fn prompt(&self, flag: Option<&str>) -> String {
-        pick(flag, "INCONTEXT_PROMPT", self.folder.prompt.as_deref(), "qa/grounded")
+        self.get(Key::Prompt, flag).value
     }
 }
 
-fn pick(flag: Option<&str>, variable: &str, folder: Option<&str>, default: &str) -> String {
-    let environment = std::env::var(variable).ok().filter(|value| !value.is_empty());
-    flag.map(str::to_owned).or(environment).unwrap_or_else(|| folder.unwrap_or(default).to_owned())
+/// What decides where models live and come from.
+///
+/// # Errors
+/// As [`Hub::from_env`].
+pub fn of_the_hub() -> Result<Vec<Setting>> {
+    let setting = |hub::Setting { name, value, variable }| {
+        let source = variable.map_or(Source::Default, Source::Variable);
+        Setting { name, value, source }
+    };
+    Ok(Hub::from_env()?.settings().into_iter().map(setting).collect())
 }
 
 fn read_config(file: &Path) -> Result<FolderConfig> {
@@ -68,8 +243,9 @@ fn read_config(file: &Path) -> Result<FolderConfig> {
         text => text.at("read", file)?,
     };
     toml::from_str(&text).map_err(|e| {
+        let keys = Key::ALL.map(Key::name).join(", ");
         Error::invalid(format!("`{}`: {}", file.display(), e.to_string().trim_end()))
-            .hint("keys: collection, embedder, model, prompt")
+            .hint(format!("keys: {keys}"))
     })
 }
 
@@ -77,19 +253,38 @@ fn read_config(file: &Path) -> Result<FolderConfig> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_flag_beats_the_folder_which_beats_the_default() {
-        assert_eq!(pick(Some("a"), "INCONTEXT_NOBODY_SETS_THIS", Some("b"), "c"), "a");
-        assert_eq!(pick(None, "INCONTEXT_NOBODY_SETS_THIS", Some("b"), "c"), "b");
-        assert_eq!(pick(None, "INCONTEXT_NOBODY_SETS_THIS", None, "c"), "c");
+    fn settings(folder: FolderConfig) -> Settings {
+        let home = Home::locate(Some(Path::new("/w/.incontext")), Path::new("/w"));
+        let places = Places { root: "/w".into(), here: "/w".into() };
+        Settings { home, places, home_source: Source::Default, folder }
     }
 
     #[test]
-    fn an_unknown_key_is_refused_by_name() {
+    fn a_flag_beats_a_variable_which_beats_the_folder_which_beats_the_default_and_each_is_named() {
+        for key in Key::ALL {
+            let toml = format!("{} = \"folder\"", key.name());
+            let chosen = settings(toml::from_str(&toml).expect("every key is one of config.toml's"));
+            let decided = |settings: &Settings, flag, variable: Option<&str>| {
+                let Setting { value, source, .. } = settings.decide(key, flag, variable.map(str::to_owned));
+                (value, source)
+            };
+            let file = Source::File("/w/.incontext/config.toml".into());
+            assert_eq!(decided(&chosen, Some("f"), Some("v")), ("f".into(), Source::Flag(key.flag())));
+            assert_eq!(decided(&chosen, None, Some("v")), ("v".into(), Source::Variable(key.variable())));
+            assert_eq!(decided(&chosen, None, None), ("folder".into(), file));
+            let plain = settings(FolderConfig::default());
+            assert_eq!(decided(&plain, None, None), (key.default().into(), Source::Default));
+            assert!(VARIABLES.iter().any(|(name, _)| *name == key.variable()), "{key:?} is documented");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name_and_the_others_are_listed() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("config.toml");
+        let file = folder.path().join(FILE);
         std::fs::write(&file, "modle = \"x\"\n").unwrap();
         let error = read_config(&file).unwrap_err();
         assert!(error.to_string().contains("modle"), "{error}");
+        assert_eq!(error.advice(), Some("keys: collection, embedder, model, prompt"));
     }
 }

@@ -3,19 +3,23 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde_json::json;
 
-use super::Ending;
 use super::printer::Printer;
+use super::{Ending, help};
 use crate::error::Result;
-use crate::eval::verify::{Outcome, Tolerance, verify};
+use crate::eval::verify::{Check, Outcome, Tolerance, verify};
 use crate::hub;
 
+/// Compare a model's numbers with a reference made elsewhere
+///
 /// Runs the model on the reference's input_ids and attention_mask and prints the relative L2 error of `logits`,
 /// `cls_logits`, `hidden`, `mean_pooled`, `loss` and every `grad.*`. Exit code 0 when all are within tolerance, else 1.
 #[derive(Args)]
+#[command(after_long_help = help::examples(EXAMPLES))]
 pub struct Verify {
     /// Model directory or GGUF file, or a name from the catalogue
-    #[arg(long)]
+    #[arg(long, value_name = "NAME|PATH")]
     model: String,
     /// safetensors file with the reference's inputs and outputs
     #[arg(long, value_name = "FILE")]
@@ -23,7 +27,21 @@ pub struct Verify {
     /// Largest relative error of outputs and loss; gradients may be ten times as far off [default: 1e-5]
     #[arg(long, value_name = "T")]
     tolerance: Option<f64>,
+    /// Print the comparison as JSON
+    #[arg(long)]
+    json: bool,
 }
+
+const EXAMPLES: help::Examples = &[
+    (
+        "A tiny model of the project against PyTorch's numbers, in a clone",
+        "incontext verify --model tests/golden/tiny/bert --reference tests/golden/tiny/bert/io.safetensors",
+    ),
+    (
+        "The largest error",
+        "incontext verify --model ./my-bert --reference io.safetensors --json | jq '[.checks[].error] | max'",
+    ),
+];
 
 pub fn run(command: &Verify, printer: &Printer) -> Result<Ending> {
     let model = hub::resolve(&command.model)?;
@@ -32,20 +50,39 @@ pub fn run(command: &Verify, printer: &Printer) -> Result<Ending> {
         None => Tolerance::default(),
     };
     let checks = verify(&model.path, &command.reference, tolerance)?;
-    let width = checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
-    for check in &checks {
-        let verdict = if check.passed() { "ok" } else { "FAIL" };
-        let detail = match &check.outcome {
-            Outcome::Compared { error, tolerance } => format!("{error:.2e} (tolerance {tolerance:.0e})"),
-            Outcome::Missing(why) => why.clone(),
-        };
-        printer.line(format!("{verdict:4} {:width$} {detail}", check.name))?;
-    }
     let failed = checks.iter().filter(|check| !check.passed()).count();
-    if failed > 0 {
-        printer.note(format!("{failed} of {} quantities differ", checks.len()));
-        return Ok(Ending::No(1));
+    if command.json {
+        let rows: Vec<_> = checks.iter().map(as_json).collect();
+        printer.json(&json!({ "model": model.path, "reference": command.reference, "agrees": failed == 0,
+            "checks": rows }))?;
+    } else {
+        let width = checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
+        checks.iter().try_for_each(|check| show(check, width, printer))?;
+        printer.note(match failed {
+            0 => format!("all {} quantities agree", checks.len()),
+            _ => format!("{failed} of {} quantities differ", checks.len()),
+        });
     }
-    printer.note(format!("all {} quantities agree", checks.len()));
-    Ok(Ending::Done)
+    Ok(if failed == 0 { Ending::Done } else { Ending::No(1) })
+}
+
+fn show(check: &Check, width: usize, printer: &Printer) -> Result<()> {
+    let verdict = if check.passed() { "ok" } else { "FAIL" };
+    let detail = match &check.outcome {
+        Outcome::Compared { error, tolerance } => format!("{error:.2e} (tolerance {tolerance:.0e})"),
+        Outcome::Missing(why) => why.clone(),
+    };
+    printer.line(format!("{verdict:4} {:width$} {detail}", check.name))
+}
+
+fn as_json(check: &Check) -> serde_json::Value {
+    let (name, passed) = (&check.name, check.passed());
+    match &check.outcome {
+        Outcome::Compared { error, tolerance } => {
+            json!({ "name": name, "passed": passed, "error": error, "tolerance": tolerance, "missing": null })
+        }
+        Outcome::Missing(why) => {
+            json!({ "name": name, "passed": passed, "error": null, "tolerance": null, "missing": why })
+        }
+    }
 }

@@ -257,7 +257,7 @@ impl Scan {
 }
 
 /// Nanoseconds since the Unix epoch.
-fn mtime(meta: &std::fs::Metadata) -> i64 {
+pub(super) fn mtime(meta: &std::fs::Metadata) -> i64 {
     let since = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     since.and_then(|since| i64::try_from(since.as_nanos()).ok()).unwrap_or(0)
 }

@@ -8,7 +8,9 @@
 
 pub mod ask;
 mod cite;
+mod freshness;
 pub mod ingest;
 pub mod search;
 
 pub use cite::{Citation, Places, Status};
+pub use freshness::{Freshness, freshness};

@@ -89,8 +89,19 @@ impl Folder {
     /// Hashes whatever the stamp does not vouch for, and remembers what was right.
     pub fn check(&self) -> Result<Gaps> {
         let stamp = self.stamp();
+        self.hash(|pinned| !self.matches(&stamp, pinned))
+    }
+
+    /// Forgets what was verified and hashes everything.
+    pub fn rehash(&self) -> Result<Gaps> {
+        // Else a damaged file that kept its size and date would go on being trusted.
+        let _ = fs::remove_file(self.path.join(STAMP));
+        self.hash(|_| true)
+    }
+
+    fn hash(&self, suspect: impl Fn(&Pinned) -> bool) -> Result<Gaps> {
         let mut gaps = Gaps::default();
-        for pinned in self.entry.files.iter().filter(|pinned| !self.matches(&stamp, pinned)) {
+        for pinned in self.entry.files.iter().filter(|pinned| suspect(pinned)) {
             let path = self.file(pinned);
             match fs::metadata(&path) {
                 Err(_) => gaps.absent.push(pinned),

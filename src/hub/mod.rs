@@ -101,6 +101,25 @@ pub struct Hub {
     /// Whether the environment's proxies are used.
     proxy: bool,
     offline: bool,
+    origins: Origins,
+}
+
+/// Which variable of the environment decided what; `None` where none did.
+#[derive(Debug, Clone, Copy, Default)]
+struct Origins {
+    root: Option<&'static str>,
+    hugging_face: Option<&'static str>,
+    endpoint: Option<&'static str>,
+    offline: Option<&'static str>,
+}
+
+/// One of the hub's settings, for a person who asks how things stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    pub name: &'static str,
+    pub value: String,
+    /// The variable of the environment that decided it; `None` for a default.
+    pub variable: Option<&'static str>,
 }
 
 /// [`Hub::resolve`] with the settings of the environment.
@@ -137,31 +156,51 @@ impl Hub {
     }
 
     fn from_vars(var: impl Fn(&str) -> Option<std::ffi::OsString>, home: Option<PathBuf>) -> Result<Self> {
-        let path = |name: &str| var(name).map(PathBuf::from);
+        let path = |name: &'static str| var(name).map(|value| (PathBuf::from(value), Some(name)));
         // The XDG rules: a relative path there is to be ignored.
-        let xdg = path("XDG_CACHE_HOME").filter(|path| path.is_absolute());
-        let cache =
-            xdg.or_else(|| home.filter(|home| !home.as_os_str().is_empty()).map(|home| home.join(".cache")));
-        let root =
-            path(MODELS).or_else(|| cache.as_ref().map(|cache| cache.join("incontext").join("models")));
-        let root = root.ok_or_else(|| {
+        let xdg = path("XDG_CACHE_HOME").filter(|(path, _)| path.is_absolute());
+        let home = home.filter(|home| !home.as_os_str().is_empty());
+        let cache = xdg.or_else(|| home.map(|home| (home.join(".cache"), None)));
+        let in_cache = |folder: &str| cache.as_ref().map(|(cache, variable)| (cache.join(folder), *variable));
+
+        let root = path(MODELS).or_else(|| in_cache("incontext/models")).ok_or_else(|| {
             Error::invalid("no home directory, hence no place for models")
                 .hint(format!("set {MODELS} to a folder"))
         })?;
         let hugging_face = path("HF_HUB_CACHE")
-            .or_else(|| path("HF_HOME").map(|home| home.join("hub")))
-            .or_else(|| cache.map(|cache| cache.join("huggingface").join("hub")));
+            .or_else(|| path("HF_HOME").map(|(home, variable)| (home.join("hub"), variable)))
+            .or_else(|| in_cache("huggingface/hub"));
         let endpoint = var("HF_ENDPOINT").and_then(|value| value.into_string().ok());
+        let offline = var(OFFLINE);
         Ok(Self {
             catalogue: CATALOGUE,
-            root,
-            hugging_face,
+            origins: Origins {
+                root: root.1,
+                hugging_face: hugging_face.as_ref().and_then(|(_, variable)| *variable),
+                endpoint: endpoint.as_ref().map(|_| "HF_ENDPOINT"),
+                offline: offline.as_ref().map(|_| OFFLINE),
+            },
+            root: root.0,
+            hugging_face: hugging_face.map(|(path, _)| path),
             endpoint: endpoint.as_deref().unwrap_or(PUBLIC_HUB).trim_end_matches('/').to_owned(),
             clients: wheel::Client::usual(),
             patience: http::Patience::default(),
             proxy: true,
-            offline: var(OFFLINE).is_some_and(|value| value != "0"),
+            offline: offline.is_some_and(|value| value != "0"),
         })
+    }
+
+    /// Where models live and come from, and what decided that.
+    pub fn settings(&self) -> Vec<Setting> {
+        let Origins { root, hugging_face, endpoint, offline } = self.origins;
+        let setting = |name, value, variable| Setting { name, value, variable };
+        let mut settings = vec![setting("models", self.root.display().to_string(), root)];
+        if let Some(cache) = &self.hugging_face {
+            settings.push(setting("hub cache", cache.display().to_string(), hugging_face));
+        }
+        settings.push(setting("hub", self.endpoint.clone(), endpoint));
+        settings.push(setting("offline", self.offline.to_string(), offline));
+        settings
     }
 
     /// The folder that holds the models, one folder each.
@@ -226,6 +265,17 @@ impl Hub {
             Status { entry, state }
         };
         self.catalogue.iter().map(status).collect()
+    }
+
+    /// Hashes every file of the model called `name` in the catalogue, whatever was remembered of them, and names those
+    /// that are absent or are not what was pinned; [`Hub::pull`] mends them.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown name; `Io` when a file is there and cannot be read.
+    pub fn audit(&self, name: &str) -> Result<Vec<PathBuf>> {
+        let entry = catalogue::find(self.catalogue, name).ok_or_else(|| self.unknown(name))?;
+        let folder = Folder::new(self.root.clone(), entry);
+        Ok(folder.rehash()?.all().into_iter().map(|pinned| folder.file(pinned)).collect())
     }
 
     fn unknown(&self, name: &str) -> Error {

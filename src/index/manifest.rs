@@ -23,8 +23,8 @@ use super::{ChunkId, Passage};
 
 pub(crate) const FILE: &str = "manifest.sqlite";
 
-/// Of this layout; a file with a higher one was written by a later version.
-const SCHEMA_VERSION: i64 = 1;
+/// The layout of a collection that this version reads and writes; a higher one was written by a later version.
+pub const SCHEMA_VERSION: i64 = 1;
 
 const SCHEMA: &str = "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;

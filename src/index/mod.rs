@@ -19,10 +19,10 @@ mod writer;
 
 pub use analyse::{Analyser, Terms};
 pub use collection::{Agreement, Collection, Difference, Reader};
-pub use home::Home;
+pub use home::{Home, VARIABLE};
 pub use lexical::Words;
 pub use lock::{Holder, Notice, Patience};
-pub use manifest::{DocumentMeta, Known, Stats};
+pub use manifest::{DocumentMeta, Known, SCHEMA_VERSION, Stats};
 pub use profile::Profile;
 pub use store::Store;
 pub use writer::{Change, Recovery, Writer};

@@ -2,6 +2,7 @@
 
 mod citations;
 mod cli;
+mod comfort;
 mod complaints;
 mod defaults;
 mod floors;

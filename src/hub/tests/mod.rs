@@ -20,7 +20,7 @@ use zip::write::SimpleFileOptions;
 use super::catalogue::{Entry, HubRepo, Kind, Layout, Pinned, Wheel};
 use super::http::Patience;
 use super::wheel::Client;
-use super::{Hub, Progress};
+use super::{Hub, Origins, Progress};
 
 /// A request as the hub saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,6 +177,7 @@ fn hub(dir: &Path, endpoint: &str, client: Client) -> Hub {
         patience: patience(),
         proxy: false,
         offline: false,
+        origins: Origins::default(),
     }
 }
 

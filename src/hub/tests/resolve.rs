@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::error::{Error, Result};
-use crate::hub::State;
+use crate::hub::{OFFLINE, State};
 
 fn from_vars(vars: &[(&str, &str)], home: Option<&str>) -> Result<Hub> {
     let find = |name: &str| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
@@ -36,6 +36,9 @@ fn a_mirror_another_cache_and_offline_are_taken_from_the_environment() {
     assert_eq!(hub.endpoint, "https://mirror.test/hub");
     assert_eq!(hub.hugging_face.as_deref(), Some(Path::new("/hf/hub")));
     assert!(hub.is_offline());
+    let decided: Vec<_> = hub.settings().iter().map(|setting| (setting.name, setting.variable)).collect();
+    let hf = [("hub cache", Some("HF_HOME")), ("hub", Some("HF_ENDPOINT")), ("offline", Some(OFFLINE))];
+    assert_eq!(decided, [&[("models", None)][..], &hf].concat());
     assert!(!from_vars(&[("INCONTEXT_OFFLINE", "0")], Some("/home/me")).unwrap().is_offline());
 }
 
@@ -122,4 +125,26 @@ fn a_copied_cache_without_its_stamp_is_verified_again_and_then_trusted() {
     assert!(matches!(hub.list()[0].state, State::Partial { .. }));
     assert_eq!(hub.resolve("tiny-encoder").unwrap(), model);
     assert_eq!(hub.list()[0].state, State::Ready { path: model.path });
+}
+
+#[test]
+fn an_audit_finds_damage_that_size_and_date_do_not_show_and_pull_mends_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = good_server();
+    let hub = hub(dir.path(), &server.url, no_client());
+    let model = hub.pull("tiny-encoder", &mut silent).unwrap();
+    assert_eq!(hub.audit("tiny-encoder").unwrap(), Vec::<PathBuf>::new());
+    assert_eq!(hub.list()[0].state, State::Ready { path: model.path.clone() });
+
+    let weights = model.path.join("model.safetensors");
+    let mut bytes = fs::read(&weights).unwrap();
+    bytes[0] ^= 1;
+    let modified = fs::metadata(&weights).unwrap().modified().unwrap();
+    fs::write(&weights, bytes).unwrap();
+    fs::File::options().write(true).open(&weights).unwrap().set_modified(modified).unwrap();
+    assert!(hub.resolve("tiny-encoder").is_ok(), "resolving does not hash what it knows");
+    assert_eq!(hub.audit("tiny-encoder").unwrap(), [weights]);
+    assert!(matches!(hub.resolve("tiny-encoder"), Err(Error::Corrupt(_))));
+    hub.pull("tiny-encoder", &mut silent).unwrap();
+    assert_eq!(hub.audit("tiny-encoder").unwrap(), Vec::<PathBuf>::new());
 }

@@ -1,0 +1,407 @@
+//! What makes the program pleasant to live with: `doctor`, `config`, help, completions, manual pages, JSON for scripts,
+//! and a guide that says what the binary does.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::run::{Folder, Ran};
+use crate::tiny;
+
+/// Every command, as it is typed.
+const COMMANDS: [&[&str]; 16] = [
+    &["quickstart"],
+    &["ingest"],
+    &["ask"],
+    &["search"],
+    &["doctor"],
+    &["collections", "list"],
+    &["collections", "show"],
+    &["collections", "rm"],
+    &["models", "list"],
+    &["models", "pull"],
+    &["models", "path"],
+    &["config", "show"],
+    &["config", "path"],
+    &["verify"],
+    &["completions"],
+    &["man"],
+];
+
+/// A folder whose encoder is a tiny one of its own, with no other models and one collection of three notes.
+fn folder() -> Folder {
+    let folder = Folder::with(&[
+        ("notes/tea.md", "# Tea\n\nGreen tea is steeped for two minutes."),
+        ("notes/coffee.md", "# Coffee\n\nA cup of filter coffee takes seven grams."),
+        ("notes/cocoa.txt", "Cocoa dissolves in warm milk."),
+    ]);
+    let encoder = tiny::encoder(&folder.at("tiny"), 0);
+    folder.write(".incontext/config.toml", &format!("embedder = \"{}\"\n", encoder.display()));
+    folder.write("profile.toml", tiny::PROFILE);
+    fs::create_dir(folder.at("models")).unwrap();
+    let ran = run(&folder, &["ingest", "notes", "--profile", "profile.toml", "--quiet"]);
+    assert_eq!(ran.code, Some(0), "{ran:#?}");
+    folder
+}
+
+/// A run that sees no models of the machine.
+fn run(folder: &Folder, args: &[&str]) -> Ran {
+    let mut command = folder.command(args);
+    command.env("INCONTEXT_MODELS", folder.at("models")).env_remove("INCONTEXT_OFFLINE");
+    Ran::of(command.output().unwrap())
+}
+
+fn doctor(folder: &Folder) -> (Option<i32>, Vec<Finding>) {
+    let ran = run(folder, &["doctor", "--json"]);
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let finding = |value: &Value| Finding {
+        level: text(&value["level"]),
+        subject: text(&value["subject"]),
+        found: text(&value["found"]),
+        remedy: value["do"].as_str().map(str::to_owned),
+    };
+    let findings = ran.json()["findings"].as_array().unwrap().iter().map(finding).collect();
+    (ran.code, findings)
+}
+
+#[derive(Debug)]
+struct Finding {
+    level: String,
+    subject: String,
+    found: String,
+    remedy: Option<String>,
+}
+
+/// What was found about `subject`, which must be there.
+fn about<'a>(findings: &'a [Finding], level: &str, subject: &str) -> &'a Finding {
+    let mut matching = findings.iter().filter(|f| f.level == level && f.subject.starts_with(subject));
+    matching.next().unwrap_or_else(|| panic!("no {level} about {subject}: {findings:#?}"))
+}
+
+/// The arguments of a command a remedy names.
+fn arguments(remedy: &str) -> Vec<&str> {
+    remedy.strip_prefix("incontext ").unwrap_or_else(|| panic!("no command: {remedy}")).split(' ').collect()
+}
+
+#[test]
+fn the_doctor_finds_nothing_wrong_with_a_healthy_folder() {
+    let folder = folder();
+    let ran = run(&folder, &["doctor"]);
+    assert_eq!(ran.code, Some(0), "{ran:#?}");
+    assert_eq!(ran.err.trim(), "no problems");
+    let here = folder.path().display().to_string();
+    // How large and how full the machine is differs.
+    let lines = ran.out.lines().filter(|line| !line.contains(" disk of ") && !line.contains(" program:"));
+    let lines: Vec<String> = lines.map(|line| line.replace(&here, "[HERE]")).collect();
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    ok       folder for built data: `[HERE]/.incontext` (found by walking up)
+    ok       settings: embedder = [HERE]/tiny ([HERE]/.incontext/config.toml)
+    note     model all-minilm-l6-v2: not here, and no setting asks for it
+    ok       embedder [HERE]/tiny ([HERE]/.incontext/config.toml): loads; 48 dimensions, reads 64 tokens
+    note     generator smollm2-135m-instruct (default): model `smollm2-135m-instruct` is not on this machine; only `ask --answer generate` needs it
+             do: incontext models pull smollm2-135m-instruct
+    ok       collection default: 3 documents, 3 chunks; vectors and words are complete, files unchanged
+    "#);
+}
+
+#[test]
+fn lost_vectors_are_a_problem_and_what_the_doctor_says_to_do_mends_it() {
+    let folder = folder();
+    fs::remove_dir_all(folder.at(".incontext/collections/default/vectors/0")).unwrap();
+    let (code, findings) = doctor(&folder);
+    assert_eq!(code, Some(1), "{findings:#?}");
+    let lost = about(&findings, "problem", "collection default");
+    assert_eq!(lost.found, "of 3 chunks, 3 lack their vectors and 0 their words");
+    assert_eq!(lost.remedy.as_deref(), Some("incontext ingest notes -c default"));
+    assert_eq!(run(&folder, &arguments(lost.remedy.as_deref().unwrap())).code, Some(0));
+    let (code, findings) = doctor(&folder);
+    assert_eq!(code, Some(0), "{findings:#?}");
+}
+
+#[test]
+fn files_that_changed_or_vanished_are_counted_and_are_no_problem() {
+    let folder = folder();
+    folder.write("notes/tea.md", "# Tea\n\nBlack tea is steeped for four minutes.");
+    folder.remove("notes/cocoa.txt");
+    let (code, findings) = doctor(&folder);
+    assert_eq!(code, Some(0), "{findings:#?}");
+    let changed = about(&findings, "note", "collection default");
+    assert!(changed.found.starts_with("1 file changed and 1 vanished"), "{changed:?}");
+    assert_eq!(run(&folder, &arguments(changed.remedy.as_deref().unwrap())).code, Some(0));
+    let whole = doctor(&folder).1;
+    assert!(about(&whole, "ok", "collection default").found.starts_with("2 documents"), "{whole:#?}");
+}
+
+#[test]
+fn one_broken_thing_hides_no_other_and_each_comes_with_what_to_do() {
+    let folder = folder();
+    folder.write(".incontext/config.toml", "embeder = \"x\"\n");
+    folder.write(".incontext/prompts/qa/mine.j2", "{{ nobody_defines_this }}");
+    folder.write(".incontext/collections/.removed-1-old/manifest.sqlite", "");
+    folder.write(".incontext/collections/begun/write.lock", "");
+    folder.write(
+        ".incontext/collections/damaged/manifest.sqlite",
+        "this is no database, however long it is made",
+    );
+    folder.write(".incontext/guide/a.part", "");
+    tiny::encoder(&folder.at("tiny"), 7);
+    let mut command = folder.command(&["doctor", "--json"]);
+    command.env("INCONTEXT_MODELS", folder.at("models")).env_remove("INCONTEXT_OFFLINE");
+    command.env("INCONTEXT_MODLE", "x").env("INCONTEXT_PROMPT", "qa/nobody");
+    let ran = Ran::of(command.output().unwrap());
+    assert_eq!(ran.code, Some(1), "{ran:#?}");
+    let json = ran.json();
+    let found: Vec<(&str, &str)> = json["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|finding| finding["level"] != "ok")
+        // The machine's own affairs.
+        .filter(|finding| {
+            let subject = finding["subject"].as_str().unwrap();
+            subject != "program" && !subject.starts_with("disk")
+        })
+        .map(|finding| (finding["level"].as_str().unwrap(), finding["subject"].as_str().unwrap()))
+        .collect();
+    let here = folder.path().display().to_string();
+    let found: Vec<String> = found.iter().map(|(level, subject)| format!("{level} {subject}")).collect();
+    insta::assert_snapshot!(found.join("\n").replace(&here, "[HERE]"), @r#"
+    problem settings
+    note environment
+    problem prompt qa/nobody (environment variable INCONTEXT_PROMPT)
+    problem prompt qa/mine
+    problem embedder all-minilm-l6-v2 (default)
+    note generator smollm2-135m-instruct (default)
+    problem collection damaged
+    problem collection default, embedder [HERE]/tiny
+    note leftovers
+    note leftovers
+    note leftovers
+    "#);
+    for finding in json["findings"].as_array().unwrap().iter().filter(|f| f["level"] == "problem") {
+        assert!(finding["do"].as_str().is_some_and(|remedy| !remedy.is_empty()), "{finding:#}");
+    }
+    let problems = json["findings"].as_array().unwrap().iter().filter(|f| f["level"] == "problem").count();
+    assert_eq!(json["problems"], problems);
+}
+
+#[test]
+fn the_doctor_names_a_folder_that_cannot_hold_anything() {
+    let folder = Folder::with(&[("file", "")]);
+    let ran = Ran::of(folder.command(&["doctor", "--json", "--home", "file"]).output().unwrap());
+    assert_eq!(ran.code, Some(1), "{ran:#?}");
+    let findings = ran.json();
+    let home =
+        findings["findings"].as_array().unwrap().iter().find(|f| f["subject"] == "folder for built data");
+    assert!(home.unwrap()["found"].as_str().unwrap().ends_with("is a file"), "{findings:#}");
+    // A folder that is not there yet is nothing to worry about, and asking does not make it.
+    let ran = Ran::of(folder.command(&["doctor", "--json", "--home", "new"]).output().unwrap());
+    let subjects = ran.json();
+    let home =
+        subjects["findings"].as_array().unwrap().iter().find(|f| f["subject"] == "folder for built data");
+    assert_eq!(home.unwrap()["level"], "note");
+    assert!(!folder.at("new").exists());
+}
+
+#[test]
+fn every_setting_says_where_it_comes_from() {
+    let folder = folder();
+    folder.write(".incontext/config.toml", "collection = \"papers\"\nembedder = \"./tiny\"\n");
+    let mut command = folder.command(&["config", "show", "--model", "big.gguf"]);
+    command.env("INCONTEXT_MODELS", folder.at("models")).env("INCONTEXT_EMBEDDER", "./other");
+    for name in ["HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "INCONTEXT_OFFLINE"] {
+        command.env_remove(name);
+    }
+    command.env("XDG_CACHE_HOME", folder.path());
+    let shown = Ran::of(command.output().unwrap());
+    assert_eq!(shown.code, Some(0), "{shown:#?}");
+    let here = folder.path().display().to_string();
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let lines: Vec<String> = shown.out.replace(&here, "[HERE]").lines().map(words).collect();
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    home [HERE]/.incontext found by walking up
+    collection papers [HERE]/.incontext/config.toml
+    embedder ./other environment variable INCONTEXT_EMBEDDER
+    model big.gguf flag --model
+    prompt qa/grounded default
+    models [HERE]/models environment variable INCONTEXT_MODELS
+    hub cache [HERE]/huggingface/hub environment variable XDG_CACHE_HOME
+    hub https://huggingface.co default
+    offline false default
+    "#);
+    let json = folder.ok(&["config", "show", "--json", "--home", ".incontext"]).json();
+    assert_eq!(json["exists"], true);
+    assert_eq!(json["file"], folder.at(".incontext/config.toml").to_string_lossy().as_ref());
+    let settings = json["settings"].as_array().unwrap();
+    let source = |name: &str| &settings.iter().find(|setting| setting["name"] == name).unwrap()["source"];
+    assert_eq!((&source("home")["kind"], &source("home")["name"]), (&"flag".into(), &"--home".into()));
+    assert_eq!(source("collection")["kind"], "file");
+    assert_eq!(source("prompt")["kind"], "default");
+}
+
+#[test]
+fn the_config_file_is_found_even_when_it_cannot_be_read() {
+    let folder = folder();
+    folder.write(".incontext/config.toml", "nonsense");
+    let path = folder.ok(&["config", "path"]).out;
+    assert_eq!(path.trim_end(), folder.at(".incontext/config.toml").to_string_lossy());
+    assert_eq!(folder.run(&["config", "show"]).code, Some(1));
+}
+
+#[test]
+fn help_in_short_and_at_length() {
+    let folder = Folder::new();
+    insta::assert_snapshot!(folder.shown(&["-h"]), @"");
+    insta::assert_snapshot!(folder.shown(&["--help"]), @"");
+    insta::assert_snapshot!(folder.shown(&["ask", "--help"]), @"");
+    insta::assert_snapshot!(folder.shown(&["doctor", "-h"]), @"");
+}
+
+#[test]
+fn help_is_the_same_however_one_asks_for_it() {
+    let folder = Folder::new();
+    assert_eq!(folder.ok(&["help"]).out, folder.ok(&["--help"]).out);
+    for command in COMMANDS {
+        let long = folder.ok(&[command, &["--help"]].concat()).out;
+        assert_eq!(folder.ok(&[&["help"], command].concat()).out, long, "{command:?}");
+        let typed = format!("incontext {}", command.join(" "));
+        let (_, examples) = long.split_once("Examples:").unwrap_or_else(|| panic!("{typed}: {long}"));
+        assert!(examples.contains(&typed), "{typed}: {long}");
+        let short = folder.ok(&[command, &["-h"]].concat()).out;
+        assert!(!short.contains("Examples:") && short.lines().count() < long.lines().count(), "{short}");
+    }
+}
+
+#[test]
+fn examples_of_the_help_can_be_typed() {
+    // Not run, which would need models and files: read by the same parser, with a flag that ends it early.
+    let folder = Folder::new();
+    for command in COMMANDS {
+        let long = folder.ok(&[command, &["--help"]].concat()).out;
+        let (_, examples) = long.split_once("Examples:").unwrap();
+        let lines = examples.lines().map(str::trim).filter(|line| line.starts_with("incontext "));
+        for line in lines {
+            let typed = line.split(['|', '>', '&']).next().unwrap();
+            let mut words = shell_words(typed);
+            words.remove(0);
+            words.push("--help".into());
+            let ran = folder.run(&words);
+            assert_eq!(ran.code, Some(0), "{line}: {ran:#?}");
+        }
+    }
+}
+
+/// Words as a shell cuts them, for lines without escapes.
+fn shell_words(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quote = None;
+    for c in line.trim().chars() {
+        match (quote, c) {
+            (None, '"' | '\'') => quote = Some(c),
+            (Some(open), c) if c == open => quote = None,
+            (None, ' ') => words.push(String::new()),
+            (_, c) => words.last_mut().unwrap().push(c),
+        }
+    }
+    words
+}
+
+#[test]
+fn every_shell_gets_its_completions() {
+    let folder = Folder::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = folder.ok(&["completions", shell]).out;
+        for word in ["quickstart", "doctor", "show-prompt", "extractive"] {
+            assert!(script.contains(word), "{shell} does not know {word}");
+        }
+    }
+    assert_eq!(folder.run(&["completions", "tcsh"]).code, Some(2));
+    let script = folder.at("completions.bash");
+    fs::write(&script, folder.ok(&["completions", "bash"]).out).unwrap();
+    // Where there is a bash, it can read the script.
+    if let Ok(read) = std::process::Command::new("bash").arg("-n").arg(&script).output() {
+        assert!(read.status.success(), "{read:?}");
+    }
+}
+
+#[test]
+fn the_manual_has_a_page_for_every_command() {
+    let folder = Folder::new();
+    let page = folder.ok(&["man"]).out;
+    for part in [".TH incontext 1", ".SH EXAMPLES", ".SH EXIT CODES", ".SH ENVIRONMENT", "INCONTEXT_HOME"] {
+        assert!(page.contains(part), "no {part}: {page}");
+    }
+    folder.ok(&["man", "pages"]);
+    let name = |words: &[&str]| format!("incontext-{}.1", words.join("-"));
+    let mut expected: BTreeSet<String> = COMMANDS.map(name).into();
+    expected.extend(["collections", "models", "config"].map(|group| name(&[group])));
+    expected.insert("incontext.1".into());
+    let entries = fs::read_dir(folder.at("pages")).unwrap();
+    let written = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(written.collect::<BTreeSet<_>>(), expected);
+    assert_eq!(fs::read_to_string(folder.at("pages/incontext.1")).unwrap(), page);
+    assert!(fs::read_to_string(folder.at("pages/incontext-ask.1")).unwrap().contains(".SH EXAMPLES"));
+}
+
+#[test]
+fn verify_tells_scripts_what_it_tells_people() {
+    let folder = Folder::new();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tiny/bert");
+    let (model, reference) = (golden.to_string_lossy(), golden.join("io.safetensors"));
+    let reference = reference.to_string_lossy();
+    let args = ["verify", "--model", &model, "--reference", &reference];
+    let json = folder.ok(&[&args[..], &["--json"]].concat()).json();
+    assert_eq!(json["agrees"], true, "{json:#}");
+    let checks = json["checks"].as_array().unwrap();
+    assert_eq!(checks.len(), folder.ok(&args).out.lines().count());
+    assert!(checks.iter().all(|check| check["error"].as_f64() <= check["tolerance"].as_f64()), "{json:#}");
+    let strict = folder.run(&[&args[..], &["--json", "--tolerance", "1e-30"]].concat());
+    assert_eq!((strict.code, &strict.json()["agrees"]), (Some(1), &Value::Bool(false)));
+}
+
+/// The cells of the rows of the table in `page` whose first heading is `first`.
+fn table(page: &str, first: &str) -> Vec<Vec<String>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
+    let text = fs::read_to_string(path).unwrap();
+    let cells = |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
+    let rows = text.lines().skip_while(|line| !line.starts_with(&format!("| {first} |"))).skip(2);
+    rows.take_while(|line| line.starts_with('|')).map(cells).collect()
+}
+
+#[test]
+fn the_help_the_guide_and_the_readme_know_the_same_exit_codes() {
+    let help = Folder::new().ok(&["--help"]).out;
+    let (_, codes) = help.split_once("Exit codes:\n").unwrap();
+    let codes: Vec<&str> = codes
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .filter_map(|l| l.split_whitespace().next())
+        .collect();
+    assert_eq!(codes, ["0", "1", "2", "3", "4", "130"]);
+    for page in ["README.md", "docs/getting-started.md"] {
+        let rows = table(page, "code");
+        assert_eq!(rows.iter().map(|row| row[0].as_str()).collect::<Vec<_>>(), codes, "{page}");
+    }
+}
+
+#[test]
+fn the_guide_lists_every_command_that_prints_json_and_every_variable() {
+    let folder = Folder::new();
+    let documented: BTreeSet<String> = table("docs/configuration.md", "command")
+        .iter()
+        .map(|row| row[0].trim_matches('`').replace(" --json", ""))
+        .collect();
+    let has_json = |command: &&&[&str]| folder.ok(&[*command, &["--help"]].concat()).out.contains("--json");
+    let there = COMMANDS.iter().filter(has_json).map(|command| command.join(" ")).collect::<BTreeSet<_>>();
+    assert_eq!(there, documented);
+
+    let help = folder.ok(&["--help"]).out;
+    let guide =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md")).unwrap();
+    let variables = help.split_whitespace().filter(|word| word.starts_with("INCONTEXT_"));
+    for variable in variables {
+        assert!(guide.contains(&format!("`{variable}`")), "{variable}");
+    }
+}

@@ -17,10 +17,10 @@ pub(super) fn check(settings: &Settings, report: &mut Report) {
     home(settings, report);
     let home = settings.home.dir();
     disk("disk of the collections", home, "--home", report);
-    if let Ok(hub) = Hub::from_env() {
-        if !same_disk(existing(hub.root()), existing(home)) {
-            disk("disk of the models", hub.root(), "INCONTEXT_MODELS", report);
-        }
+    if let Ok(hub) = Hub::from_env()
+        && !same_disk(existing(hub.root()), existing(home))
+    {
+        disk("disk of the models", hub.root(), "INCONTEXT_MODELS", report);
     }
 }
 

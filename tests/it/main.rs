@@ -11,6 +11,7 @@ mod golden_real;
 mod incremental;
 #[cfg(unix)]
 mod kill;
+mod quickstart;
 mod regressions;
 mod run;
 mod tiny;

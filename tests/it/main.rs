@@ -4,12 +4,14 @@ mod citations;
 mod cli;
 mod complaints;
 mod defaults;
+mod endpoint;
 mod floors;
 mod golden;
 mod golden_real;
 mod incremental;
 #[cfg(unix)]
 mod kill;
+mod mock;
 mod regressions;
 mod run;
 mod tiny;

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::text::tokenizer::Tokenizer;
 
 /// What makes vectors. A closed set: each way of embedding is a variant.
+#[expect(clippy::large_enum_variant, reason = "a process has one of them and hardly moves it")]
 pub enum Embedder {
     Local(LocalEncoder),
     /// An encoder behind an OpenAI-compatible endpoint.

@@ -9,7 +9,7 @@ use incontext::generate::{Completion, Finish, Generator, HttpGenerator, Sampling
 use incontext::openai::{Endpoint, Patience};
 use incontext::text::layout::Layout;
 use incontext::text::tokenizer::{Message, Tokenizer};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::mock::{Reply, Seen, Server, delta, embeddings, nobody};
 use crate::run::{Folder, Ran};
@@ -209,30 +209,29 @@ fn half_an_answer_is_no_answer_and_is_not_begun_again() {
 
 #[test]
 fn whatever_is_no_answer_is_an_error_that_says_what_it_is() {
-    let choice = |choice: Value| json!({ "choices": [choice] });
-    let cases: Vec<(Box<dyn Fn() -> Reply + Send + Sync>, &str)> = vec![
-        (Box::new(|| Reply::raw("application/json", "{\"choices\": [")), "no JSON: {\"choices\": ["),
-        (Box::new(|| Reply::raw("text/plain", "hello there")), "no JSON: hello there"),
-        (Box::new(|| Reply::raw("text/html", "<!DOCTYPE html><html>")), "a web page"),
-        (Box::new(|| Reply::raw("application/json", "")), "answered with nothing"),
-        (Box::new(|| Reply::raw("application/json", "[1, 2]")), "other JSON than asked"),
-        (Box::new(|| Reply::raw("application/json", "{\"choices\": 7}")), "other JSON than asked"),
-        (Box::new(|| Reply::json("200 OK", &json!({ "choices": [] }))), "without a choice"),
+    let cases: [(fn() -> Reply, &str); 13] = [
+        (|| Reply::raw("application/json", "{\"choices\": ["), "no JSON: {\"choices\": ["),
+        (|| Reply::raw("text/plain", "hello there"), "no JSON: hello there"),
+        (|| Reply::raw("text/html", "<!DOCTYPE html><html>"), "a web page"),
+        (|| Reply::raw("application/json", ""), "answered with nothing"),
+        (|| Reply::raw("application/json", "[1, 2]"), "other JSON than asked"),
+        (|| Reply::raw("application/json", "{\"choices\": 7}"), "other JSON than asked"),
+        (|| Reply::json("200 OK", &json!({ "choices": [] })), "without a choice"),
         (
-            Box::new(move || Reply::json("200 OK", &choice(json!({ "message": { "content": "" } })))),
+            || Reply::json("200 OK", &json!({ "choices": [{ "message": { "content": "" } }] })),
             "wrote nothing",
         ),
-        (Box::new(|| Reply::streamed(&[])), "wrote nothing"),
+        (|| Reply::streamed(&[]), "wrote nothing"),
         (
-            Box::new(|| {
+            || {
                 let end = json!({ "choices": [{ "delta": { "content": null }, "finish_reason": "length" }] });
                 Reply::events([end.to_string(), "[DONE]".to_owned()])
-            }),
+            },
             "wrote nothing before its tokens ran out",
         ),
-        (Box::new(|| Reply::events(["{\"id\": 3", "[DONE]"])), "no JSON: {\"id\": 3"),
-        (Box::new(|| Reply::events(["{\"error\": {\"message\": \"overloaded\"}}"])), "gave up: overloaded"),
-        (Box::new(|| Reply::raw("application/json", "{\"error\": \"no GPU\"}")), "gave up: no GPU"),
+        (|| Reply::events(["{\"id\": 3", "[DONE]"]), "no JSON: {\"id\": 3"),
+        (|| Reply::events(["{\"error\": {\"message\": \"overloaded\"}}"]), "gave up: overloaded"),
+        (|| Reply::raw("application/json", "{\"error\": \"no GPU\"}"), "gave up: no GPU"),
     ];
     for (reply, expected) in cases {
         let (error, asked) = refused(reply);

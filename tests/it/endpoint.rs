@@ -209,7 +209,8 @@ fn half_an_answer_is_no_answer_and_is_not_begun_again() {
 
 #[test]
 fn whatever_is_no_answer_is_an_error_that_says_what_it_is() {
-    let cases: [(fn() -> Reply, &str); 13] = [
+    type Make = fn() -> Reply;
+    let cases: [(Make, &str); 13] = [
         (|| Reply::raw("application/json", "{\"choices\": ["), "no JSON: {\"choices\": ["),
         (|| Reply::raw("text/plain", "hello there"), "no JSON: hello there"),
         (|| Reply::raw("text/html", "<!DOCTYPE html><html>"), "a web page"),

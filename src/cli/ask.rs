@@ -29,7 +29,7 @@ pub struct Ask {
     /// How the answer comes about
     #[arg(long, value_enum, default_value_t = How::Auto)]
     answer: How,
-    /// Generator: catalogue name, directory or GGUF file [default: smollm2-135m-instruct]
+    /// Generator: catalogue name, directory, GGUF file, or openai:NAME at an endpoint [default: smollm2-135m-instruct]
     #[arg(long, value_name = "NAME|PATH")]
     model: Option<String>,
     /// Encoder, if it is not where the collection's was [default: the collection's]
@@ -71,13 +71,13 @@ enum How {
 pub fn run(command: &Ask, settings: &Settings, printer: &Printer) -> Result<Ending> {
     let name = settings.collection(command.collection.as_deref());
     let collection = Collection::open(&settings.home.collection(&name)?)?;
-    let embedder = load::collection_embedder(&collection, command.embedder.as_deref())?;
+    let embedder = load::collection_embedder(&collection, command.embedder.as_deref(), settings)?;
     let model = settings.model(command.model.as_deref());
     let generator = match command.answer {
         How::Extractive => None,
         // The default model is known to be too small: do not load it to find that out.
         How::Auto if model == crate::hub::DEFAULT_GENERATOR => None,
-        _ => Some(load::generator(&model)?),
+        _ => Some(load::generator(&model, settings)?),
     };
     let template = Library::new([settings.home.dir().join("prompts")])
         .load(&settings.prompt(command.prompt.as_deref()))?;

@@ -50,7 +50,7 @@ const EXAMPLES: help::Examples = &[
 pub fn run(command: &Doctor, home: Option<&Path>, printer: &Printer) -> Result<Ending> {
     let (settings, refused) = Settings::in_spite_of_config(home)?;
     let mut report = Report::default();
-    let mut encoders = Encoders::default();
+    let mut encoders = Encoders { settings: &settings, loaded: BTreeMap::new() };
     machine::check(&settings, &mut report);
     configuration::check(&settings, refused.as_ref(), &mut report);
     models::check(&settings, command.deep, &mut encoders, &mut report);
@@ -150,14 +150,14 @@ impl Report {
 }
 
 /// Encoders by name, each loaded once however many collections were built with it.
-#[derive(Default)]
-struct Encoders {
+struct Encoders<'a> {
+    settings: &'a Settings,
     loaded: BTreeMap<String, Result<Embedder>>,
 }
 
-impl Encoders {
+impl Encoders<'_> {
     fn get(&mut self, name: &str) -> std::result::Result<&Embedder, &Error> {
-        self.loaded.entry(name.to_owned()).or_insert_with(|| load::embedder(name)).as_ref()
+        self.loaded.entry(name.to_owned()).or_insert_with(|| load::embedder(name, self.settings)).as_ref()
     }
 }
 

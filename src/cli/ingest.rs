@@ -26,7 +26,7 @@ pub struct Ingest {
     /// Collection to fill [default: default]
     #[arg(short, long, value_name = "NAME")]
     collection: Option<String>,
-    /// Encoder: catalogue name or directory [default: all-minilm-l6-v2]
+    /// Encoder: catalogue name, directory, or openai:NAME at an endpoint [default: all-minilm-l6-v2]
     #[arg(long, value_name = "NAME|DIR")]
     embedder: Option<String>,
     /// Index profile (TOML) that says how a new collection is built
@@ -65,7 +65,7 @@ pub fn run(command: &Ingest, settings: &Settings, printer: &Printer) -> Result<E
         (None, None) => None,
     };
     let named = profile.as_ref().map(|profile| profile.embedder.name.as_str());
-    let embedder = load::embedder(&settings.embedder(command.embedder.as_deref().or(named)))?;
+    let embedder = load::embedder(&settings.embedder(command.embedder.as_deref().or(named)), settings)?;
     let profile = profile.unwrap_or_default();
     let summary =
         ingest(&collection, &command.paths, profile, &embedder, command.rebuild, settings, printer)?;

@@ -4,14 +4,31 @@ use candle_core::Device;
 
 use super::models;
 use super::printer::Printer;
-use crate::embed::{Embedder, LocalEncoder};
+use super::settings::Settings;
+use crate::embed::{Embedder, HttpEncoder, LocalEncoder};
 use crate::error::{Error, IoContext, Result};
-use crate::generate::{Generator, LocalGenerator};
+use crate::generate::{Generator, HttpGenerator, LocalGenerator};
 use crate::hub;
 use crate::index::Collection;
+use crate::text::tokenizer::Tokenizer;
 
-/// An encoder by catalogue name or directory.
-pub fn embedder(name: &str) -> Result<Embedder> {
+/// Begins the name of a model that an endpoint serves.
+const SERVED: &str = "openai:";
+
+/// Whether `name` is of a model that an endpoint serves.
+pub fn is_served(name: &str) -> bool {
+    name.starts_with(SERVED)
+}
+
+/// An encoder by catalogue name, directory, or `openai:NAME`.
+pub fn embedder(name: &str, settings: &Settings) -> Result<Embedder> {
+    match served(name)? {
+        Some(model) => endpoint_encoder(model, None, settings),
+        None => local_encoder(name),
+    }
+}
+
+fn local_encoder(name: &str) -> Result<Embedder> {
     let model = hub::resolve(name)?;
     // A collection remembers this name: a path has to mean the same from every folder.
     let name = match model.kind {
@@ -21,13 +38,37 @@ pub fn embedder(name: &str) -> Result<Embedder> {
     Ok(Embedder::Local(LocalEncoder::load(&name, &model.path, &Device::Cpu)?))
 }
 
+/// Passages are cut as the default encoder counts: it is here, and others count much alike.
+fn endpoint_encoder(model: &str, dimension: Option<usize>, settings: &Settings) -> Result<Embedder> {
+    let tokenizer = Tokenizer::from_dir(&hub::resolve(hub::DEFAULT_ENCODER)?.path)?;
+    let window = settings.endpoint_window();
+    let encoder = HttpEncoder::new(model, settings.endpoint()?, tokenizer, window, dimension)?;
+    Ok(Embedder::Http(Box::new(encoder)))
+}
+
 /// The encoder a collection was built with; `flag` says where it lies now, if that changed.
 ///
 /// # Errors
 /// `Mismatch` when it is another encoder: its vectors would mean nothing here.
-pub fn collection_embedder(collection: &Collection, flag: Option<&str>) -> Result<Embedder> {
-    let embedder = embedder(flag.unwrap_or(&collection.profile().embedder.name))?;
-    check_fingerprint(collection, embedder.name(), embedder.fingerprint())?;
+pub fn collection_embedder(
+    collection: &Collection,
+    flag: Option<&str>,
+    settings: &Settings,
+) -> Result<Embedder> {
+    let built = &collection.profile().embedder;
+    let name = flag.unwrap_or(&built.name);
+    let embedder = match served(name)? {
+        // Its length is known: an endpoint need not be asked for it again.
+        Some(model) => endpoint_encoder(model, Some(built.dimension), settings)?,
+        None => local_encoder(name)?,
+    };
+    let checked = check_fingerprint(collection, embedder.name(), embedder.fingerprint());
+    checked.map_err(|error| match embedder {
+        Embedder::Http(_) if name == built.name => error.hint(
+            "the same name at another address is another encoder: set OPENAI_BASE_URL to where it was, or build anew with `incontext ingest PATH --rebuild`",
+        ),
+        _ => error,
+    })?;
     Ok(embedder)
 }
 
@@ -47,10 +88,23 @@ pub fn check_fingerprint(collection: &Collection, name: &str, fingerprint: &str)
     .hint("give the right one with --embedder, or build anew with `incontext ingest PATH --rebuild`"))
 }
 
-/// A generator by catalogue name, directory or GGUF file.
-pub fn generator(name: &str) -> Result<Generator> {
+/// A generator by catalogue name, directory, GGUF file, or `openai:NAME`.
+pub fn generator(name: &str, settings: &Settings) -> Result<Generator> {
+    if let Some(model) = served(name)? {
+        let context = settings.endpoint_context();
+        return Ok(Generator::Http(HttpGenerator::new(model, settings.endpoint()?, context)));
+    }
     let model = hub::resolve(name)?;
     Ok(Generator::Local(Box::new(LocalGenerator::load(&model.name, &model.path, &Device::Cpu)?)))
+}
+
+/// What an endpoint calls the model, if `name` is one of an endpoint's.
+fn served(name: &str) -> Result<Option<&str>> {
+    match name.strip_prefix(SERVED) {
+        Some("") => Err(Error::invalid(format!("`{SERVED}` names no model"))
+            .hint("say which one the endpoint should use: openai:NAME")),
+        model => Ok(model),
+    }
 }
 
 /// Both default models, fetched where absent.

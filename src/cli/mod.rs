@@ -8,6 +8,7 @@ mod collections;
 mod completions;
 mod config;
 mod doctor;
+mod endpoint;
 mod help;
 mod ingest;
 mod load;

@@ -30,7 +30,7 @@ pub fn run(settings: &Settings, printer: &Printer) -> Result<Ending> {
 
     let guide = guide(settings)?;
     printer.note(format!("2. ingesting the user's guide from {}", guide.display()));
-    let embedder = load::embedder(crate::hub::DEFAULT_ENCODER)?;
+    let embedder = load::embedder(crate::hub::DEFAULT_ENCODER, settings)?;
     let summary =
         ingest::ingest(COLLECTION, &[guide], Profile::default(), &embedder, false, settings, printer)?;
     printer.note(format!("   {}", ingest::line(&summary)));

@@ -72,7 +72,7 @@ pub fn run(command: &Search, settings: &Settings, printer: &Printer) -> Result<E
     let collection = Collection::open(&settings.home.collection(&name)?)?;
     let embedder = match mode {
         Mode::Lexical => None,
-        _ => Some(load::collection_embedder(&collection, command.embedder.as_deref())?),
+        _ => Some(load::collection_embedder(&collection, command.embedder.as_deref(), settings)?),
     };
     let k = usize::from(command.k);
     let query = Query::new(&command.query, mode, embedder.as_ref())?;

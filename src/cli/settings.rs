@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::endpoint::{self, OpenAi};
 use crate::engine::Places;
 use crate::error::{Error, IoContext, Result};
 use crate::hub::{self, Hub};
@@ -122,6 +123,8 @@ struct FolderConfig {
     embedder: Option<String>,
     model: Option<String>,
     prompt: Option<String>,
+    #[serde(default)]
+    openai: OpenAi,
 }
 
 impl FolderConfig {
@@ -220,6 +223,11 @@ impl Settings {
         self.get(Key::Model, flag).value
     }
 
+    /// What config.toml says of endpoints.
+    pub(super) fn openai(&self) -> &OpenAi {
+        &self.folder.openai
+    }
+
     pub fn prompt(&self, flag: Option<&str>) -> String {
         self.get(Key::Prompt, flag).value
     }
@@ -245,7 +253,7 @@ fn read_config(file: &Path) -> Result<FolderConfig> {
     toml::from_str(&text).map_err(|e| {
         let keys = Key::ALL.map(Key::name).join(", ");
         Error::invalid(format!("`{}`: {}", file.display(), e.to_string().trim_end()))
-            .hint(format!("keys: {keys}"))
+            .hint(format!("keys: {keys}; under [openai]: {}", endpoint::KEYS))
     })
 }
 

@@ -1,15 +1,20 @@
 //! Text -> vectors, for passages and questions alike.
 
+mod http;
 mod local;
 
+pub use http::HttpEncoder;
 pub use local::LocalEncoder;
 
 use crate::error::Result;
 use crate::text::tokenizer::Tokenizer;
 
 /// What makes vectors. A closed set: each way of embedding is a variant.
+#[expect(clippy::large_enum_variant, reason = "a process has one of them and hardly moves it")]
 pub enum Embedder {
     Local(LocalEncoder),
+    /// An encoder behind an OpenAI-compatible endpoint.
+    Http(Box<HttpEncoder>),
 }
 
 /// What to do with text longer than the encoder's window.
@@ -26,13 +31,16 @@ impl Embedder {
     pub fn name(&self) -> &str {
         match self {
             Self::Local(encoder) => encoder.name(),
+            Self::Http(encoder) => encoder.name(),
         }
     }
 
-    /// Changes whenever the vectors would: weights, tokenizer, pooling, window.
+    /// Changes whenever the vectors would: weights, tokenizer, pooling, window; of an endpoint, what can be known: its
+    /// address, the model's name, and the length of its vectors.
     pub fn fingerprint(&self) -> &str {
         match self {
             Self::Local(encoder) => encoder.fingerprint(),
+            Self::Http(encoder) => encoder.fingerprint(),
         }
     }
 
@@ -40,6 +48,7 @@ impl Embedder {
     pub fn dimension(&self) -> usize {
         match self {
             Self::Local(encoder) => encoder.dimension(),
+            Self::Http(encoder) => encoder.dimension(),
         }
     }
 
@@ -47,13 +56,15 @@ impl Embedder {
     pub fn window(&self) -> usize {
         match self {
             Self::Local(encoder) => encoder.window(),
+            Self::Http(encoder) => encoder.window(),
         }
     }
 
-    /// Counts tokens as the encoder will.
+    /// Counts tokens as the encoder will; for an endpoint, nearly so.
     pub fn tokenizer(&self) -> &Tokenizer {
         match self {
             Self::Local(encoder) => encoder.tokenizer(),
+            Self::Http(encoder) => encoder.tokenizer(),
         }
     }
 
@@ -64,6 +75,7 @@ impl Embedder {
     pub fn embed(&self, texts: &[&str], overflow: Overflow) -> Result<Vec<Vec<f32>>> {
         match self {
             Self::Local(encoder) => encoder.embed(texts, overflow),
+            Self::Http(encoder) => encoder.embed(texts, overflow),
         }
     }
 }

@@ -10,6 +10,7 @@ use super::{Completion, Finish, OnText, Sampling};
 use crate::error::{Error, Result};
 use crate::models::{Batch, Model};
 use crate::nn::{Bare, KvCache, Pass};
+use crate::text::layout::Layout;
 use crate::text::tokenizer::Tokenizer;
 
 pub struct LocalGenerator {
@@ -52,8 +53,23 @@ impl LocalGenerator {
         &self.tokenizer
     }
 
-    pub(super) fn generate(&self, prompt: &str, sampling: &Sampling, on_text: OnText) -> Result<Completion> {
-        let ids = self.tokenizer.encode_prompt(prompt)?;
+    /// In the model's own chat layout where it has one.
+    pub(super) fn render(&self, layout: &Layout) -> Result<String> {
+        match layout {
+            Layout::Chat(messages) if self.tokenizer.has_chat_template() => {
+                self.tokenizer.render_chat(messages)
+            }
+            layout => Ok(layout.text()),
+        }
+    }
+
+    pub(super) fn generate(
+        &self,
+        layout: &Layout,
+        sampling: &Sampling,
+        on_text: OnText,
+    ) -> Result<Completion> {
+        let ids = self.tokenizer.encode_prompt(&self.render(layout)?)?;
         let needed = ids.len() + sampling.max_tokens;
         if needed > self.context() {
             return Err(Error::too_long(format!(

@@ -1,9 +1,11 @@
-//! Prompt -> text, one token after another.
+//! Turns -> text, one token after another.
 
+mod http;
 mod local;
 mod scripted;
 mod stream;
 
+pub use http::HttpGenerator;
 pub use local::LocalGenerator;
 pub use scripted::Scripted;
 
@@ -12,11 +14,14 @@ use std::ops::ControlFlow;
 use serde::Serialize;
 
 use crate::error::Result;
+use crate::text::layout::Layout;
 use crate::text::tokenizer::Tokenizer;
 
 /// What writes text. A closed set: each way of generating is a variant.
 pub enum Generator {
     Local(Box<LocalGenerator>),
+    /// A model behind an OpenAI-compatible endpoint.
+    Http(HttpGenerator),
     /// Answers from a list: for tests of what lies above.
     Scripted(Scripted),
 }
@@ -46,6 +51,7 @@ impl Default for Sampling {
 pub struct Completion {
     pub text: String,
     pub finish: Finish,
+    /// 0 where an endpoint does not count.
     pub prompt_tokens: usize,
     pub completion_tokens: usize,
 }
@@ -70,6 +76,7 @@ impl Generator {
     pub fn name(&self) -> &str {
         match self {
             Self::Local(model) => model.name(),
+            Self::Http(model) => model.name(),
             Self::Scripted(script) => script.name(),
         }
     }
@@ -78,6 +85,7 @@ impl Generator {
     pub fn context(&self) -> usize {
         match self {
             Self::Local(model) => model.context(),
+            Self::Http(model) => model.context(),
             Self::Scripted(_) => usize::MAX,
         }
     }
@@ -86,7 +94,7 @@ impl Generator {
     pub fn parameters(&self) -> Option<usize> {
         match self {
             Self::Local(model) => Some(model.parameters()),
-            Self::Scripted(_) => None,
+            Self::Http(_) | Self::Scripted(_) => None,
         }
     }
 
@@ -94,18 +102,44 @@ impl Generator {
     pub fn tokenizer(&self) -> Option<&Tokenizer> {
         match self {
             Self::Local(model) => Some(model.tokenizer()),
-            Self::Scripted(_) => None,
+            Self::Http(_) | Self::Scripted(_) => None,
         }
     }
 
-    /// Continues `prompt`.
+    /// The prompt as a person may look at it: what a local model reads to the letter, an endpoint's turns one by one.
     ///
     /// # Errors
-    /// `TooLong` when prompt and completion do not fit the context together.
-    pub fn generate(&self, prompt: &str, sampling: &Sampling, on_text: OnText) -> Result<Completion> {
+    /// `Invalid` when the model's chat template refuses the turns.
+    pub fn render(&self, layout: &Layout) -> Result<String> {
         match self {
-            Self::Local(model) => model.generate(prompt, sampling, on_text),
-            Self::Scripted(script) => script.generate(prompt, on_text),
+            Self::Local(model) => model.render(layout),
+            Self::Http(_) => Ok(layout.marked()),
+            Self::Scripted(_) => Ok(layout.text()),
+        }
+    }
+
+    /// Tokens of the prompt, to fit it into the window: counted where the tokenizer is here, else a guess on the safe side.
+    ///
+    /// # Errors
+    /// As [`Self::render`].
+    pub fn count(&self, layout: &Layout) -> Result<usize> {
+        let text = self.render(layout)?;
+        match self.tokenizer() {
+            Some(tokenizer) => tokenizer.count(&text),
+            // A token is rarely shorter than three characters; an endpoint will say if that was wrong.
+            None => Ok(text.chars().count() / 3),
+        }
+    }
+
+    /// Continues what `layout` says.
+    ///
+    /// # Errors
+    /// `TooLong` when prompt and completion do not fit the context together; whatever an endpoint fails with.
+    pub fn generate(&self, layout: &Layout, sampling: &Sampling, on_text: OnText) -> Result<Completion> {
+        match self {
+            Self::Local(model) => model.generate(layout, sampling, on_text),
+            Self::Http(model) => model.generate(layout, sampling, on_text),
+            Self::Scripted(script) => script.generate(&layout.text(), on_text),
         }
     }
 }

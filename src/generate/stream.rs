@@ -1,4 +1,6 @@
-//! Tokens -> text as it grows: never half a character, never a part of a stop text.
+//! Text as it grows, handed out as far as it is settled: never half a character, never a part of a stop text.
+//!
+//! [`Growing`] takes text, as endpoints send it; [`TextStream`] takes the tokens of a model of ours.
 
 use std::ops::ControlFlow;
 
@@ -6,45 +8,47 @@ use super::{Finish, OnText};
 use crate::error::Result;
 use crate::text::tokenizer::Tokenizer;
 
-pub(super) struct TextStream<'a> {
-    tokenizer: &'a Tokenizer,
+pub(super) struct Growing<'a> {
     stop: &'a [String],
     on_text: OnText<'a>,
-    ids: Vec<u32>,
     text: String,
     /// Bytes of `text` already handed out.
     handed_out: usize,
 }
 
-impl<'a> TextStream<'a> {
-    pub fn new(tokenizer: &'a Tokenizer, stop: &'a [String], on_text: OnText<'a>) -> Self {
-        Self { tokenizer, stop, on_text, ids: Vec::new(), text: String::new(), handed_out: 0 }
+impl<'a> Growing<'a> {
+    pub fn new(stop: &'a [String], on_text: OnText<'a>) -> Self {
+        Self { stop, on_text, text: String::new(), handed_out: 0 }
     }
 
-    /// Tokens taken so far.
-    pub fn tokens(&self) -> usize {
-        self.ids.len()
+    /// Takes the next piece; says when the text is finished.
+    pub fn push(&mut self, piece: &str) -> Option<Finish> {
+        self.text.push_str(piece);
+        self.grown()
     }
 
-    /// Takes a token; says when the text is finished.
-    pub fn push(&mut self, token: u32) -> Result<Option<Finish>> {
-        self.ids.push(token);
-        self.text = self.tokenizer.decode(&self.ids)?;
+    /// Takes the whole text so far, which may settle the end of the one before.
+    fn replace(&mut self, text: String) -> Option<Finish> {
+        self.text = text;
+        self.grown()
+    }
+
+    fn grown(&mut self) -> Option<Finish> {
         if let Some(end) = first_stop(&self.text, self.stop) {
             self.text.truncate(end);
-            return Ok(Some(Finish::Stop));
+            return Some(Finish::Stop);
         }
         let safe = settled(&self.text, self.stop);
-        Ok(self.hand_out(safe).map(|()| Finish::Cancelled))
+        self.hand_out(safe).map(|()| Finish::Cancelled)
     }
 
     /// Hands out what was held back; returns the whole text.
-    pub fn finish(mut self, finish: Finish) -> Result<String> {
+    pub fn finish(mut self, finish: Finish) -> String {
         if finish != Finish::Cancelled {
             let end = self.text.len();
             self.hand_out(end);
         }
-        Ok(self.text)
+        self.text
     }
 
     /// Some(()) when the reader has had enough.
@@ -55,6 +59,34 @@ impl<'a> TextStream<'a> {
         let flow = (self.on_text)(&self.text[self.handed_out..end]);
         self.handed_out = end;
         matches!(flow, ControlFlow::Break(())).then_some(())
+    }
+}
+
+pub(super) struct TextStream<'a> {
+    tokenizer: &'a Tokenizer,
+    ids: Vec<u32>,
+    growing: Growing<'a>,
+}
+
+impl<'a> TextStream<'a> {
+    pub fn new(tokenizer: &'a Tokenizer, stop: &'a [String], on_text: OnText<'a>) -> Self {
+        Self { tokenizer, ids: Vec::new(), growing: Growing::new(stop, on_text) }
+    }
+
+    /// Tokens taken so far.
+    pub fn tokens(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Takes a token; says when the text is finished.
+    pub fn push(&mut self, token: u32) -> Result<Option<Finish>> {
+        self.ids.push(token);
+        Ok(self.growing.replace(self.tokenizer.decode(&self.ids)?))
+    }
+
+    /// Hands out what was held back; returns the whole text.
+    pub fn finish(self, finish: Finish) -> Result<String> {
+        Ok(self.growing.finish(finish))
     }
 }
 
@@ -95,6 +127,22 @@ mod tests {
     #[test]
     fn half_a_character_is_held_back() {
         assert_eq!(settled("caf\u{FFFD}", &[]), 3);
+    }
+
+    #[test]
+    fn pieces_are_handed_out_up_to_a_stop_text_that_falls_across_them() {
+        let stop = stops(&["END"]);
+        let mut seen = String::new();
+        let mut on_text = |text: &str| {
+            seen.push_str(text);
+            ControlFlow::Continue(())
+        };
+        let mut growing = Growing::new(&stop, &mut on_text);
+        assert_eq!(growing.push("one E"), None);
+        assert_eq!(growing.push("N"), None);
+        assert_eq!(growing.push("D two"), Some(Finish::Stop));
+        assert_eq!(growing.finish(Finish::Stop), "one ");
+        assert_eq!(seen, "one ");
     }
 
     #[test]

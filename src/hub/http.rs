@@ -1,7 +1,6 @@
 //! Files over HTTP(S): resumed where they broke off, retried when that may help, given up at once when it cannot.
 //!
-//! Certificates are checked by the platform's own verifier, so a network that re-signs traffic with a certificate the
-//! machine trusts works here too; proxies come from the environment. What arrives is believed by its sha256 only.
+//! The client is the one of [`crate::http`]. What arrives is believed by its sha256 only.
 
 use std::io::{ErrorKind, Read};
 use std::path::Path;
@@ -9,11 +8,11 @@ use std::thread;
 use std::time::Duration;
 
 use ureq::Agent;
-use ureq::tls::{RootCerts, TlsConfig};
 
 use super::aside::Aside;
 use super::catalogue::{HubRepo, Pinned};
 use crate::error::{Error, Result};
+use crate::http::{self, Outlook, outlook};
 
 /// How long to wait for what.
 #[derive(Debug, Clone, Copy)]
@@ -48,17 +47,6 @@ pub(super) struct Http {
     proven: bool,
 }
 
-/// What a failure says about the next attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outlook {
-    /// Nobody there: do not wait for it.
-    Unreachable,
-    /// May pass.
-    Passing,
-    /// Will be the same next time.
-    Lasting,
-}
-
 struct Failure {
     error: Error,
     outlook: Outlook,
@@ -67,17 +55,11 @@ struct Failure {
 impl Http {
     /// `endpoint` is a base address without a final `/`; `proxy` allows a proxy named by the environment.
     pub fn new(endpoint: &str, patience: Patience, proxy: bool) -> Self {
-        let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
-        let mut config = Agent::config_builder()
-            .tls_config(tls)
-            .user_agent(concat!("incontext/", env!("CARGO_PKG_VERSION")))
+        let config = http::agent(proxy)
             .timeout_resolve(Some(patience.connect))
             .timeout_connect(Some(patience.connect))
             .timeout_recv_response(Some(patience.read))
             .timeout_per_read(Some(patience.read));
-        if !proxy {
-            config = config.proxy(None);
-        }
         Self { agent: config.build().new_agent(), endpoint: endpoint.to_owned(), patience, proven: false }
     }
 
@@ -221,27 +203,6 @@ fn refused(path: &str, error: &ureq::Error) -> Failure {
         _ => Error::transient(report),
     };
     Failure { error, outlook }
-}
-
-fn outlook(error: &ureq::Error) -> Outlook {
-    use ureq::Error as E;
-    match error {
-        E::StatusCode(408 | 425 | 429 | 500..=599) | E::Protocol(_) => Outlook::Passing,
-        // Also one that accepts and then keeps silent: what broke off inside a body is not judged here.
-        E::Timeout(_) | E::HostNotFound | E::ConnectionFailed | E::ConnectProxyFailed(_) => {
-            Outlook::Unreachable
-        }
-        E::Io(error) => match error.kind() {
-            ErrorKind::ConnectionReset
-            | ErrorKind::ConnectionAborted
-            | ErrorKind::BrokenPipe
-            | ErrorKind::UnexpectedEof
-            | ErrorKind::TimedOut
-            | ErrorKind::WouldBlock => Outlook::Passing,
-            _ => Outlook::Unreachable,
-        },
-        _ => Outlook::Lasting,
-    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::index::Passage;
 use crate::text::tokenizer::Message;
 
+pub use crate::text::layout::Layout;
 pub use front::Params;
 pub use library::Library;
 pub use template::Template;
@@ -26,18 +27,9 @@ pub struct Prompt {
     pub name: String,
     /// First 8 hex digits of a hash over all that shaped the template; see [`Template::version`].
     pub version: String,
+    /// What the template wrote.
     pub layout: Layout,
     pub params: Params,
-}
-
-/// What the template wrote.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Layout {
-    /// Turns, for a model with a chat template.
-    Chat(Vec<Message>),
-    /// One text, to be continued.
-    Text(String),
 }
 
 impl Prompt {
@@ -46,29 +38,14 @@ impl Prompt {
         matches!(self.layout, Layout::Chat(_))
     }
 
-    /// The turns a chat model is given; plain text is one turn of the user.
+    /// As [`Layout::messages`].
     pub fn messages(&self) -> Vec<Message> {
-        match &self.layout {
-            Layout::Chat(messages) => messages.clone(),
-            Layout::Text(text) => vec![Message::new("user", text.clone())],
-        }
+        self.layout.messages()
     }
 
-    /// One text for a model without a chat template: turns one after the other, a blank line between them, and what the
-    /// assistant said on the line that asked for it.
+    /// As [`Layout::text`].
     pub fn text(&self) -> String {
-        let messages = match &self.layout {
-            Layout::Text(text) => return text.clone(),
-            Layout::Chat(messages) => messages,
-        };
-        let mut text = String::new();
-        for message in messages {
-            if !text.is_empty() {
-                text.push_str(if message.role == "assistant" { " " } else { "\n\n" });
-            }
-            text.push_str(&message.content);
-        }
-        text
+        self.layout.text()
     }
 }
 
@@ -89,27 +66,5 @@ impl From<&Passage> for Shown {
             path: passage.path.clone(),
             text: passage.chunk.text.clone(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_model_without_a_chat_template_reads_the_turns_as_one_text() {
-        let turns =
-            [("system", "Answer."), ("user", "Question: a?\nAnswer:"), ("assistant", "A."), ("user", "b?")];
-        let layout = Layout::Chat(turns.iter().map(|(role, content)| Message::new(role, *content)).collect());
-        let prompt = Prompt { name: "qa/x".into(), version: "0".into(), layout, params: Params::default() };
-        assert_eq!(prompt.text(), "Answer.\n\nQuestion: a?\nAnswer: A.\n\nb?");
-        assert_eq!(prompt.messages().len(), 4);
-    }
-
-    #[test]
-    fn plain_text_is_one_turn_of_the_user() {
-        let layout = Layout::Text("Go on".into());
-        let prompt = Prompt { name: "qa/x".into(), version: "0".into(), layout, params: Params::default() };
-        assert_eq!(prompt.messages(), [Message::new("user", "Go on")]);
     }
 }

@@ -5,6 +5,7 @@ pub mod chunk;
 pub mod document;
 mod gguf_tokenizer;
 pub mod ground;
+pub mod layout;
 pub mod load;
 mod markup;
 pub mod sentences;

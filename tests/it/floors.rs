@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// the other.
 const FLOORS: [&str; 10] = [
     "error",
-    "text nn openai hub",
+    "text nn http openai hub",
     "models|adapters|index",
     "embed generate train",
     "retrieve prompt eval classify",

@@ -9,6 +9,7 @@ use incontext::embed::{Embedder, LocalEncoder, Overflow};
 use incontext::generate::{Generator, LocalGenerator, Sampling};
 use incontext::models::{Batch, Model};
 use incontext::nn::Pass;
+use incontext::text::layout::Layout;
 use incontext::text::tokenizer::Message;
 use serde_json::Value;
 
@@ -90,12 +91,12 @@ fn chats_render_and_continue_as_the_references_do() {
     let generator = Generator::Local(Box::new(LocalGenerator::load("smollm2", &path, &Device::Cpu).unwrap()));
     for row in json("smollm2.json") {
         let messages: Vec<Message> = serde_json::from_value(row["messages"].clone()).unwrap();
-        let prompt = generator.tokenizer().unwrap().render_chat(&messages).unwrap();
-        assert_eq!(prompt, row["rendered"].as_str().unwrap());
+        let turns = Layout::Chat(messages);
+        assert_eq!(generator.render(&turns).unwrap(), row["rendered"].as_str().unwrap());
 
         let sampling = Sampling { max_tokens: 32, ..Sampling::default() };
         let mut streamed = String::new();
-        let completion = generator.generate(&prompt, &sampling, &mut |text| {
+        let completion = generator.generate(&turns, &sampling, &mut |text| {
             streamed.push_str(text);
             ControlFlow::Continue(())
         });

@@ -5,12 +5,14 @@ mod cli;
 mod comfort;
 mod complaints;
 mod defaults;
+mod endpoint;
 mod floors;
 mod golden;
 mod golden_real;
 mod incremental;
 #[cfg(unix)]
 mod kill;
+mod mock;
 mod quickstart;
 mod regressions;
 mod run;

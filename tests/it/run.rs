@@ -11,12 +11,16 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Settings that would make a run depend on who runs it.
-const SETTINGS: [&str; 7] = [
+const SETTINGS: [&str; 11] = [
     "INCONTEXT_HOME",
     "INCONTEXT_COLLECTION",
     "INCONTEXT_EMBEDDER",
     "INCONTEXT_MODEL",
     "INCONTEXT_PROMPT",
+    "INCONTEXT_OPENAI_BASE_URL",
+    "INCONTEXT_OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "OPENAI_API_KEY",
     "COLUMNS",
     "CANDLE_NUM_THREADS",
 ];

@@ -20,7 +20,7 @@ pub(super) fn check(settings: &Settings, deep: bool, encoders: &mut Encoders, re
         files(&hub, &status, chosen, deep, report);
     }
     encoder(&embedder, encoders, report);
-    generator(&hub, &model, deep, report);
+    generator(&hub, &model, settings, deep, report);
     if hub.is_offline() {
         let found = format!("{} is set: nothing is fetched", hub::OFFLINE);
         report.note("network", found, None);
@@ -76,11 +76,17 @@ fn encoder(setting: &Setting, encoders: &mut Encoders, report: &mut Report) {
     }
 }
 
-fn generator(hub: &Hub, setting: &Setting, deep: bool, report: &mut Report) {
+fn generator(hub: &Hub, setting: &Setting, settings: &Settings, deep: bool, report: &mut Report) {
     let subject = format!("generator {} ({})", setting.value, setting.source);
+    if load::is_served(&setting.value) {
+        return match settings.endpoint() {
+            Ok(endpoint) => report.ok(subject, format!("served at {}; not asked", endpoint.base_url())),
+            Err(error) => report.error(subject, &error, "see `incontext config show`"),
+        };
+    }
     match hub.resolve(&setting.value) {
         Ok(model) if !deep => report.ok(subject, format!("`{}`", model.path.display())),
-        Ok(_) => match load::generator(&setting.value) {
+        Ok(_) => match load::generator(&setting.value, settings) {
             Ok(_) => report.ok(subject, "loads"),
             Err(error) => report.error(subject, &error, "name another with --model"),
         },

@@ -7,7 +7,7 @@ use super::{Answer, Answering, Ask, Generation, Progress, PromptName, Tokens};
 use crate::error::Result;
 use crate::generate::{Generator, OnText, Sampling};
 use crate::prompt::budget::{Fitted, Window, fit};
-use crate::prompt::{Layout, Prompt, Shown, Template};
+use crate::prompt::{Prompt, Shown, Template};
 use crate::retrieve::Hit;
 use crate::text::ground::{Evidence, Grounding, ground};
 
@@ -26,8 +26,9 @@ impl Ask<'_> {
         let Prompt { name, version, params, .. } = &fitted.prompt;
         answer.model = Some(generator.name().to_owned());
         answer.prompt = Some(PromptName { name: name.clone(), version: version.clone() });
-        let rendered = rendered(generator, &fitted.prompt)?;
-        if on_progress(Progress::Prompt { text: &rendered, dropped: &fitted.dropped }).is_break() {
+        let layout = &fitted.prompt.layout;
+        let text = generator.render(layout)?;
+        if on_progress(Progress::Prompt { text: &text, dropped: &fitted.dropped }).is_break() {
             return Ok(None);
         }
         let sampling = Sampling {
@@ -37,7 +38,7 @@ impl Ask<'_> {
             ..Sampling::default()
         };
         let on_text: OnText = &mut |text| on_progress(Progress::Text(text));
-        let completion = generator.generate(&rendered, &sampling, on_text)?;
+        let completion = generator.generate(layout, &sampling, on_text)?;
         answer.tokens = Tokens { prompt: completion.prompt_tokens, completion: completion.completion_tokens };
 
         let text = completion.text.trim();
@@ -84,14 +85,7 @@ impl Ask<'_> {
         let mut values = serde_json::Map::new();
         values.insert("question".to_owned(), question.into());
         let window = Window { size: generator.context(), completion: template.front().params.max_tokens };
-        let count = |prompt: &Prompt| -> Result<usize> {
-            let text = rendered(generator, prompt)?;
-            match generator.tokenizer() {
-                Some(tokenizer) => tokenizer.count(&text),
-                // A character is at least a quarter of a token or so; an endpoint will say if that was wrong.
-                None => Ok(text.chars().count() / 3),
-            }
-        };
+        let count = |prompt: &Prompt| generator.count(&prompt.layout);
         fit(template, &values, &shown, window, &count)
     }
 
@@ -115,14 +109,6 @@ impl Ask<'_> {
         }
         cited.push_str(&text[copied..]);
         cited
-    }
-}
-
-/// The prompt as the model reads it: in its own chat layout where it has one.
-fn rendered(generator: &Generator, prompt: &Prompt) -> Result<String> {
-    match (&prompt.layout, generator.tokenizer().filter(|tokenizer| tokenizer.has_chat_template())) {
-        (Layout::Chat(messages), Some(tokenizer)) => tokenizer.render_chat(messages),
-        _ => Ok(prompt.text()),
     }
 }
 

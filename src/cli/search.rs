@@ -92,7 +92,8 @@ fn as_json(hit: &Hit, places: &Places) -> serde_json::Value {
 
 fn show(hit: &Hit, places: &Places, explain: bool, printer: &Printer) -> Result<()> {
     let chunk = &hit.passage.chunk;
-    let place = format!("{}:{}", one_line(&places.shown(&hit.passage.path)), span(chunk.lines.0, chunk.lines.1));
+    let place =
+        format!("{}:{}", one_line(&places.shown(&hit.passage.path)), span(chunk.lines.0, chunk.lines.1));
     printer.line(format!("{:>2}. {:.4}  {place}  {}", hit.rank, hit.score, tidy(&chunk.header)))?;
     if explain {
         let leg = |name: &str, leg: Option<Leg>| match leg {

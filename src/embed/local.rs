@@ -85,7 +85,15 @@ impl LocalEncoder {
             }
         };
         let fingerprint = fingerprint(dir, pooling, window)?;
-        Ok(Self { name: name.to_owned(), dir: dir.to_owned(), fingerprint, model, tokenizer, window, pooling })
+        Ok(Self {
+            name: name.to_owned(),
+            dir: dir.to_owned(),
+            fingerprint,
+            model,
+            tokenizer,
+            window,
+            pooling,
+        })
     }
 
     pub fn name(&self) -> &str {

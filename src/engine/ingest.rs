@@ -236,9 +236,9 @@ impl Ingest<'_> {
 
     fn read(&self, file: &ToRead, known: Option<&Known>) -> Result<(Read, Flaws)> {
         let bytes = load::read(&file.file.path, self.max_file).map_err(|error| match error {
-            Error::TooLong(_) => error.hint(
-                "split it, leave it out with a line in .ignore, or allow it with `--max-file MB`",
-            ),
+            Error::TooLong(_) => {
+                error.hint("split it, leave it out with a line in .ignore, or allow it with `--max-file MB`")
+            }
             error => error,
         })?;
         let hash = blake3::hash(&bytes).to_hex().to_string();
@@ -298,7 +298,8 @@ impl Batch {
     fn flaw(&mut self, name: &str, flaws: Flaws) {
         let more = flaws.count - flaws.named.len();
         self.flaws += flaws.count;
-        self.failed.extend(flaws.named.into_iter().map(|report| Error::Invalid(report).within(format!("`{name}`"))));
+        self.failed
+            .extend(flaws.named.into_iter().map(|report| Error::Invalid(report).within(format!("`{name}`"))));
         if more > 0 {
             self.failed.push(Error::invalid(format!("`{name}`: {more} more lines that cannot be read")));
         }

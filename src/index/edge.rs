@@ -238,7 +238,9 @@ fn guarded<T, E: std::fmt::Display>(doing: &str, work: impl FnOnce() -> Result<T
     // Only damage may be called damage: whoever hears of it throws the shard away and builds it anew.
     Err(match refusal(&why) {
         Some(source) if source.kind() == std::io::ErrorKind::StorageFull => space::full(what),
-        Some(source) => Error::io(what, source).hint("the vectors are not to blame: correct this and run it again"),
+        Some(source) => {
+            Error::io(what, source).hint("the vectors are not to blame: correct this and run it again")
+        }
         None => Error::corrupt(what).hint("`incontext ingest` again rebuilds what is missing"),
     })
 }
@@ -255,7 +257,9 @@ fn refusal(why: &str) -> Option<std::io::Error> {
     };
     let code = number("os error ").or_else(|| number("Os { code: "))?;
     let error = std::io::Error::from_raw_os_error(code);
-    use std::io::ErrorKind::{FileTooLarge, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    use std::io::ErrorKind::{
+        FileTooLarge, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+    };
     let is_refused = matches!(
         error.kind(),
         FileTooLarge | PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull
@@ -281,7 +285,8 @@ mod tests {
         ] {
             assert!(matches!(said(why), Error::Io { .. }), "{why}");
         }
-        for why in ["No such file or directory (os error 2)", "segment.json: EOF while parsing", "os error "] {
+        for why in ["No such file or directory (os error 2)", "segment.json: EOF while parsing", "os error "]
+        {
             assert!(matches!(said(why), Error::Corrupt(_)), "{why}");
         }
     }

@@ -27,7 +27,8 @@ pub(super) fn ensure(dir: &Path, bytes: u64) -> Result<()> {
     if free >= wanted {
         return Ok(());
     }
-    let what = format!("`{}` has {} left, writing needs {}", dir.display(), megabytes(free), megabytes(wanted));
+    let what =
+        format!("`{}` has {} left, writing needs {}", dir.display(), megabytes(free), megabytes(wanted));
     Err(full(what))
 }
 
@@ -51,7 +52,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         ensure(dir.path(), 0).unwrap();
         let error = ensure(dir.path(), u64::MAX / 2).unwrap_err();
-        assert!(matches!(&error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull));
+        assert!(
+            matches!(&error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull)
+        );
         assert!(error.to_string().contains(" MB left, writing needs "), "{error}");
         assert!(error.advice().unwrap().contains("free some space"));
     }

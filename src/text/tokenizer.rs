@@ -63,9 +63,7 @@ impl Tokenizer {
         let id = |value: &serde_json::Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
         let ids = |value: Option<&serde_json::Value>| -> Vec<u32> {
             match value {
-                Some(serde_json::Value::Array(many)) => {
-                    many.iter().filter_map(id).collect()
-                }
+                Some(serde_json::Value::Array(many)) => many.iter().filter_map(id).collect(),
                 Some(one) => id(one).into_iter().collect(),
                 None => Vec::new(),
             }

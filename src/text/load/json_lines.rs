@@ -31,7 +31,9 @@ pub(super) fn read(name: &str, source: String) -> Result<Document> {
             flaws.add(|| Report { what: format!("line {number}: {}", report.what), ..report });
         }
     }
-    if blocks.is_empty() && let Some(first) = flaws.named.first() {
+    if blocks.is_empty()
+        && let Some(first) = flaws.named.first()
+    {
         return Err(Error::Invalid(first.clone()));
     }
     let (text, origin) = builder.finish();

@@ -93,7 +93,8 @@ fn has_name(path: &Path, working_folder: &Path) -> bool {
 }
 
 fn nameless(path: &Path) -> Error {
-    Error::invalid(format!("`{}`: its name is not UTF-8", path.display())).hint("rename the file or its folder")
+    Error::invalid(format!("`{}`: its name is not UTF-8", path.display()))
+        .hint("rename the file or its folder")
 }
 
 /// The folder or file that an error of the walk is about.

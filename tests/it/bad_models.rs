@@ -1,5 +1,7 @@
 //! Model files that are damaged or lie: an error that names the file and, where there is one, the tensor; never a panic,
 //! never memory for what a header merely claims.
+//!
+//! More mutations than usual, and others: `INCONTEXT_MUTATIONS=20` (times as many), `INCONTEXT_MUTATION_SEED=7`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -119,8 +121,10 @@ fn mutated(good: &[u8], header: usize, state: &mut u64) -> Vec<u8> {
 
 /// Runs `cases` mutations of `good` through `check`, which must return, however it does.
 fn survives(what: &str, good: &[u8], header: usize, cases: usize, check: impl Fn(&[u8])) {
-    let mut state = 7;
-    for case in 0..cases {
+    let number =
+        |variable: &str| std::env::var(variable).ok().map(|value| value.parse::<usize>().expect("a number"));
+    let mut state = number("INCONTEXT_MUTATION_SEED").unwrap_or(1) as u64;
+    for case in 0..cases * number("INCONTEXT_MUTATIONS").unwrap_or(1) {
         let bytes = mutated(good, header, &mut state);
         let ended = catch_unwind(AssertUnwindSafe(|| check(&bytes)));
         assert!(
@@ -242,7 +246,7 @@ fn a_weight_that_is_no_number_is_named_when_it_first_shows() {
     let mut tensors: HashMap<String, Tensor> = candle_core::safetensors::load(&file, &Device::Cpu).unwrap();
     let name =
         tensors.keys().find(|name| name.ends_with("layer.0.intermediate.dense.weight")).unwrap().clone();
-    for odd in [f32::NAN, f32::INFINITY] {
+    for (odd, collection) in [(f32::NAN, "nan"), (f32::INFINITY, "infinite")] {
         let mut values = tensors[&name].flatten_all().unwrap().to_vec1::<f32>().unwrap();
         values[3] = odd;
         let shape = tensors[&name].shape().clone();
@@ -250,7 +254,7 @@ fn a_weight_that_is_no_number_is_named_when_it_first_shows() {
         candle_core::safetensors::save(&tensors, &file).unwrap();
         folder.write("a.md", "balo dalo");
         folder.write("profile.toml", &tiny::PROFILE.replace("\"tiny\"", "\"./tiny\""));
-        let ran = folder.run(&["ingest", "a.md", "--profile", "profile.toml"]);
+        let ran = folder.run(&["ingest", "a.md", "--profile", "profile.toml", "-c", collection]);
         assert_eq!(ran.code, Some(1), "{ran:#?}");
         assert!(ran.err.contains(&format!("tensor `{name}` holds values that are not finite")), "{ran:#?}");
     }

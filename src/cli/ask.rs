@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::printer::Printer;
 use super::settings::Settings;
-use super::{Ending, NOTHING_RELEVANT, help, load, span, tidy};
+use super::{Ending, NOTHING_RELEVANT, help, load, one_line, span, tidy};
 use crate::engine::Status;
 use crate::engine::ask::{Answer, Answering, Ask as Job, Generation, Progress};
 use crate::error::Result;
@@ -136,7 +136,7 @@ pub fn show(answer: &Answer, printer: &Printer) -> Result<()> {
             let title = nearest.title.as_deref().unwrap_or_default();
             printer.line(format!(
                 "  nearest: {}:{}  {}",
-                tidy(&nearest.path),
+                one_line(&nearest.path),
                 nearest.lines[0],
                 tidy(title)
             ))?;
@@ -155,7 +155,7 @@ pub fn show(answer: &Answer, printer: &Printer) -> Result<()> {
             Status::Missing => "  (the file is gone)",
         };
         let title = citation.title.as_deref().unwrap_or_default();
-        let place = format!("{}:{}", tidy(&citation.path), span(first, last));
+        let place = format!("{}:{}", one_line(&citation.path), span(first, last));
         printer.line(format!("[{}] {place}  {}{status}", citation.n, tidy(title)).trim_end())?;
         for line in citation.quote.lines() {
             printer.line(format!("    | {}", tidy(line)))?;

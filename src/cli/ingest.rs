@@ -1,15 +1,16 @@
 //! `incontext ingest`: files into a collection.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use clap::Args;
 use indicatif::ProgressBar;
 
+use super::interrupt::Interrupt;
 use super::printer::Printer;
 use super::settings::Settings;
-use super::{Ending, help, load, patient};
-use crate::embed::Embedder;
-use crate::engine::ingest::{Event, Ingest as Job, Summary};
+use super::{Ending, help, load, patient, tidy};
+use crate::engine::ingest::{Event, Ingest as Job, MAX_FILE, Summary};
 use crate::error::{Error, Result};
 use crate::index::{Collection, Profile};
 
@@ -35,6 +36,9 @@ pub struct Ingest {
     /// Empty the collection and build it anew
     #[arg(long)]
     rebuild: bool,
+    /// Refuse files larger than this [default: 16]
+    #[arg(long, value_name = "MB")]
+    max_file: Option<u32>,
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
@@ -67,8 +71,11 @@ pub fn run(command: &Ingest, settings: &Settings, printer: &Printer) -> Result<E
     let named = profile.as_ref().map(|profile| profile.embedder.name.as_str());
     let embedder = load::embedder(&settings.embedder(command.embedder.as_deref().or(named)), settings)?;
     let profile = profile.unwrap_or_default();
-    let summary =
-        ingest(&collection, &command.paths, profile, &embedder, command.rebuild, settings, printer)?;
+    let max_file = command.max_file.map_or(MAX_FILE, |megabytes| u64::from(megabytes) << 20);
+    let (home, paths, rebuild) = (&settings.home, &command.paths[..], command.rebuild);
+    let collection = &collection[..];
+    let job = Job { home, collection, paths, profile, embedder: &embedder, rebuild, max_file };
+    let summary = ingest(job, printer)?;
     if command.json {
         printer.json(&summary)?;
     } else {
@@ -77,41 +84,43 @@ pub fn run(command: &Ingest, settings: &Settings, printer: &Printer) -> Result<E
     Ok(Ending::Done)
 }
 
-/// Runs an ingest with a bar; files that fail are named as they do.
-pub fn ingest(
-    collection: &str,
-    paths: &[PathBuf],
-    profile: Profile,
-    embedder: &Embedder,
-    rebuild: bool,
-    settings: &Settings,
-    printer: &Printer,
-) -> Result<Summary> {
+/// Runs an ingest with a bar; files that fail are named as they do. Ctrl-C stops it behind what is finished.
+pub fn ingest(job: Job, printer: &Printer) -> Result<Summary> {
     let mut bar: Option<ProgressBar> = None;
-    let job = Job { home: &settings.home, collection, paths, profile, embedder, rebuild };
-    let summary = job.run(patient(&mut |holder| printer.waiting(holder)), |event| match event {
-        Event::Started { bytes: 0 } => {}
-        Event::Started { bytes } => {
-            let started = printer.bar(bytes);
-            started.set_message(collection.to_owned());
-            bar = Some(started);
-        }
-        Event::Progress { bytes } => bar.iter().for_each(|bar| bar.set_position(bytes)),
-        Event::Failed { error } => {
-            let say = || {
-                printer.note(format!("failed: {error}"));
-                if let Some(hint) = error.advice() {
-                    printer.note(format!("hint: {hint}"));
+    let mut interrupt: Option<Interrupt> = None;
+    let collection = job.collection.to_owned();
+    let summary = job.run(patient(&mut |holder| printer.waiting(holder)), |event| {
+        match event {
+            Event::Started { bytes } => {
+                // Not before: while it waits for another writer, Ctrl-C may end it at once.
+                interrupt = Some(Interrupt::watch());
+                if bytes > 0 {
+                    let started = printer.bar(bytes);
+                    started.set_message(collection.clone());
+                    bar = Some(started);
                 }
-            };
-            match &bar {
-                Some(bar) => bar.suspend(say),
-                None => say(),
             }
+            Event::Progress { bytes } => bar.iter().for_each(|bar| bar.set_position(bytes)),
+            Event::Failed { error } => {
+                let say = || {
+                    printer.note(format!("failed: {}", tidy(&error.to_string())));
+                    if let Some(hint) = error.advice() {
+                        printer.note(format!("hint: {hint}"));
+                    }
+                };
+                match &bar {
+                    Some(bar) => bar.suspend(say),
+                    None => say(),
+                }
+            }
+            Event::Recovered { deleted, stale } => printer.note(format!(
+                "an earlier run was cut short: cleaned up {deleted} leftovers, {stale} documents are ingested again"
+            )),
         }
-        Event::Recovered { deleted, stale } => printer.note(format!(
-            "an earlier run was cut short: cleaned up {deleted} leftovers, {stale} documents are ingested again"
-        )),
+        match interrupt.as_ref().is_some_and(Interrupt::is_asked) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
     });
     if let Some(bar) = bar {
         bar.finish_and_clear();

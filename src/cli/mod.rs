@@ -11,6 +11,7 @@ mod doctor;
 mod endpoint;
 mod help;
 mod ingest;
+mod interrupt;
 mod load;
 mod models;
 mod printer;
@@ -159,6 +160,11 @@ fn exit_code(error: &Error) -> u8 {
 /// Retrieved text and file names as a terminal may show them: without control characters.
 fn tidy(text: &str) -> String {
     text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+}
+
+/// A path on one line, whatever characters its parts are made of.
+fn one_line(path: &str) -> String {
+    path.chars().map(|c| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() }).collect()
 }
 
 /// Waits for another writer for ten minutes, and tells `notice` who it is after a few seconds.

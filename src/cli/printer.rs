@@ -56,9 +56,10 @@ impl Printer {
     }
 
     pub fn error(&self, error: &Error) {
-        eprintln!("error: {error}");
+        // A file name or a model's own words may be part of it.
+        eprintln!("error: {}", super::tidy(&error.to_string()));
         if let Some(hint) = error.advice() {
-            eprintln!("hint: {}", hint.replace('\n', "\n      "));
+            eprintln!("hint: {}", super::tidy(hint).replace('\n', "\n      "));
         }
     }
 

@@ -9,6 +9,7 @@ use super::printer::Printer;
 use super::settings::Settings;
 use super::{Ending, NOTHING_RELEVANT, ask, help, ingest, load};
 use crate::engine::ask::{Answering, Ask};
+use crate::engine::ingest::{Ingest, MAX_FILE};
 use crate::error::{IoContext, Result};
 use crate::index::{Collection, Profile};
 use crate::retrieve::gate::Gate;
@@ -31,8 +32,16 @@ pub fn run(settings: &Settings, printer: &Printer) -> Result<Ending> {
     let guide = guide(settings)?;
     printer.note(format!("2. ingesting the user's guide from {}", guide.display()));
     let embedder = load::embedder(crate::hub::DEFAULT_ENCODER, settings)?;
-    let summary =
-        ingest::ingest(COLLECTION, &[guide], Profile::default(), &embedder, false, settings, printer)?;
+    let job = Ingest {
+        home: &settings.home,
+        collection: COLLECTION,
+        paths: &[guide],
+        profile: Profile::default(),
+        embedder: &embedder,
+        rebuild: false,
+        max_file: MAX_FILE,
+    };
+    let summary = ingest::ingest(job, printer)?;
     printer.note(format!("   {}", ingest::line(&summary)));
 
     printer.note(format!("3. asking: {QUESTION}\n"));

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::printer::Printer;
 use super::settings::Settings;
-use super::{Ending, NOTHING_RELEVANT, help, load, span, tidy};
+use super::{Ending, NOTHING_RELEVANT, help, load, one_line, span, tidy};
 use crate::engine::Places;
 use crate::engine::search::{Mode, Query, search};
 use crate::error::Result;
@@ -104,7 +104,8 @@ fn as_json(hit: &Hit, places: &Places) -> serde_json::Value {
 
 fn show(hit: &Hit, places: &Places, explain: bool, printer: &Printer) -> Result<()> {
     let chunk = &hit.passage.chunk;
-    let place = format!("{}:{}", tidy(&places.shown(&hit.passage.path)), span(chunk.lines.0, chunk.lines.1));
+    let place =
+        format!("{}:{}", one_line(&places.shown(&hit.passage.path)), span(chunk.lines.0, chunk.lines.1));
     printer.line(format!("{:>2}. {:.4}  {place}  {}", hit.rank, hit.score, tidy(&chunk.header)))?;
     if explain {
         let leg = |name: &str, leg: Option<Leg>| match leg {

@@ -27,6 +27,7 @@ const LONGEST_WINDOW: usize = 512;
 
 pub struct LocalEncoder {
     name: String,
+    dir: PathBuf,
     fingerprint: String,
     model: Model,
     tokenizer: Tokenizer,
@@ -84,7 +85,15 @@ impl LocalEncoder {
             }
         };
         let fingerprint = fingerprint(dir, pooling, window)?;
-        Ok(Self { name: name.to_owned(), fingerprint, model, tokenizer, window, pooling })
+        Ok(Self {
+            name: name.to_owned(),
+            dir: dir.to_owned(),
+            fingerprint,
+            model,
+            tokenizer,
+            window,
+            pooling,
+        })
     }
 
     pub fn name(&self) -> &str {
@@ -137,6 +146,9 @@ impl LocalEncoder {
         let mut vectors = vec![Vec::new(); texts.len()];
         for (i, vector) in groups.concat().into_iter().zip(passed.into_iter().flatten()) {
             vectors[i] = vector;
+        }
+        if vectors.iter().flatten().any(|value| !value.is_finite()) {
+            return Err(Model::why_not_finite(&self.dir));
         }
         Ok(vectors)
     }

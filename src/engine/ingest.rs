@@ -5,6 +5,7 @@
 //! next one goes on from there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -12,14 +13,21 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::embed::{Embedder, Overflow};
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, Result};
 use crate::index::{Change, DocumentMeta, Home, Known, Patience, Profile, Writer};
 use crate::text::chunk::{Chunk, chunk};
-use crate::text::document::Document;
-use crate::text::load::{File, display_path, parse, walk};
+use crate::text::document::{Document, Flaws};
+use crate::text::load::{self, File, Walk, display_path, parse, walk};
 
 /// Chunks embedded and stored at a time.
 const BATCH: usize = 128;
+
+/// Bytes of the largest file that is read unless somebody says otherwise: above any book, below what would keep two cores
+/// busy for a quarter of an hour because a log or a dump lay among the documents.
+pub const MAX_FILE: u64 = 16 << 20;
+
+/// The date of a file with [`Flaws`]: it equals no file's, so such a file is looked at, and its flaws are named, each time.
+const LOOK_AGAIN: i64 = i64::MIN;
 
 /// What to ingest, and where to.
 pub struct Ingest<'a> {
@@ -31,6 +39,8 @@ pub struct Ingest<'a> {
     pub embedder: &'a Embedder,
     /// Empty the collection first and build it as `profile` says.
     pub rebuild: bool,
+    /// Bytes a file may have, such as [`MAX_FILE`]; a larger one is refused by name.
+    pub max_file: u64,
 }
 
 /// What happened, in documents unless it says otherwise.
@@ -40,7 +50,7 @@ pub struct Summary {
     pub updated: usize,
     pub unchanged: usize,
     pub removed: usize,
-    /// Could not be read as what their names promise.
+    /// Could not be read as what their names promise; of a JSON Lines file, each line that could not.
     pub failed: usize,
     /// Files in folders whose names say nothing we can read.
     pub skipped: usize,
@@ -75,9 +85,19 @@ impl Ingest<'_> {
     ///
     /// # Errors
     /// `NotFound` for a path that neither exists nor was ingested before, `Mismatch` when the collection was built in
-    /// another way, `Busy` when another process keeps writing to it. A file that cannot be read is counted and reported,
+    /// another way, `Busy` when another process keeps writing to it, `Interrupted` when `on_event` breaks: the batches
+    /// that are finished stay, and the next run goes on from there. A file that cannot be read is counted and reported,
     /// and the others go on.
-    pub fn run(mut self, patience: Patience, mut on_event: impl FnMut(Event)) -> Result<Summary> {
+    pub fn run(
+        mut self,
+        patience: Patience,
+        mut on_event: impl FnMut(Event) -> ControlFlow<()>,
+    ) -> Result<Summary> {
+        let on_event = &mut |event: Event| match on_event(event) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Error::interrupted("stopped; what was finished is kept")
+                .hint("the same `incontext ingest` goes on from there")),
+        };
         self.profile.embedder.name = self.embedder.name().to_owned();
         self.profile.embedder.dimension = self.embedder.dimension();
         self.profile.embedder.fingerprint = self.embedder.fingerprint().to_owned();
@@ -93,7 +113,7 @@ impl Ingest<'_> {
         let mut writer = Writer::open(&dir, &self.profile, self.rebuild, patience)?;
         let recovery = writer.recovery();
         if recovery.deleted > 0 || recovery.stale > 0 {
-            on_event(Event::Recovered { deleted: recovery.deleted, stale: recovery.stale });
+            on_event(Event::Recovered { deleted: recovery.deleted, stale: recovery.stale })?;
         }
         let known: BTreeMap<String, Known> =
             writer.documents()?.into_iter().map(|known| (known.meta.path.clone(), known)).collect();
@@ -101,24 +121,31 @@ impl Ingest<'_> {
         let mut summary =
             Summary { skipped: found.skipped, failed: found.failed.len(), ..Summary::default() };
         for error in &found.failed {
-            on_event(Event::Failed { error });
+            on_event(Event::Failed { error })?;
         }
 
         let scan = Scan::of(&found.files, &known)?;
         summary.unchanged = scan.unchanged;
-        let gone = self.gone(&found.files, &known);
+        let gone = self.gone(&found, &known);
         summary.removed = gone.len();
         let removals = gone.into_iter().map(|path| Change::Remove { path }).collect();
         writer.apply(removals)?;
-        on_event(Event::Started { bytes: scan.to_read.iter().map(|file| file.size).sum() });
+        on_event(Event::Started { bytes: scan.to_read.iter().map(|file| file.size).sum() })?;
 
         let mut done = 0;
         for files in batches(&scan.to_read) {
-            let (changes, failed) = self.prepare(files, &known, &mut summary)?;
-            failed.iter().for_each(|error| on_event(Event::Failed { error }));
-            writer.apply(changes)?;
-            done += files.iter().map(|file| file.size).sum::<u64>();
-            on_event(Event::Progress { bytes: done });
+            let bytes = files.iter().map(|file| file.size).sum::<u64>();
+            let mut batch = self.cut(files, &known);
+            for error in &batch.failed {
+                on_event(Event::Failed { error })?;
+            }
+            self.embed(&mut batch, &mut |share| {
+                on_event(Event::Progress { bytes: done + (share * bytes as f64) as u64 })
+            })?;
+            summary.add(&batch);
+            writer.apply(batch.into_changes())?;
+            done += bytes;
+            on_event(Event::Progress { bytes: done })?;
         }
         writer.finish()?;
         Ok(summary)
@@ -151,79 +178,142 @@ impl Ingest<'_> {
     }
 
     /// Documents under the given paths whose files are no longer there (or no longer wanted, by .gitignore).
-    fn gone(&self, files: &[File], known: &BTreeMap<String, Known>) -> Vec<String> {
+    fn gone(&self, found: &Walk, known: &BTreeMap<String, Known>) -> Vec<String> {
         let scopes: Vec<String> =
             self.paths.iter().map(|path| display_path(path, self.home.root())).collect();
-        let there: BTreeSet<&str> = files.iter().map(|file| file.name.as_str()).collect();
+        let there: BTreeSet<&str> = found.files.iter().map(|file| file.name.as_str()).collect();
         let in_scope = |path: &&String| scopes.iter().any(|scope| is_under(path, scope));
-        known.keys().filter(in_scope).filter(|path| !there.contains(path.as_str())).cloned().collect()
+        // A folder that could not be looked at says nothing about what lies in it.
+        let unseen = |path: &&String| found.unseen.iter().any(|folder| is_under(path, folder));
+        let gone = known.keys().filter(in_scope).filter(|path| !there.contains(path.as_str()));
+        gone.filter(|path| !unseen(path)).cloned().collect()
     }
 
-    /// Reads, cuts and embeds `files`. A file that turned unreadable takes its old content along.
-    fn prepare(
-        &self,
-        files: &[ToRead],
-        known: &BTreeMap<String, Known>,
-        summary: &mut Summary,
-    ) -> Result<(Vec<Change>, Vec<Error>)> {
-        let read: Vec<Result<Read>> =
+    /// Reads and cuts `files`. A file that turned unreadable takes its old content along, unless it is only out of reach.
+    fn cut(&self, files: &[ToRead], known: &BTreeMap<String, Known>) -> Batch {
+        let read: Vec<Result<(Read, Flaws)>> =
             files.par_iter().map(|file| self.read(file, known.get(&file.file.name))).collect();
-        let mut changes = Vec::new();
-        let mut failed = Vec::new();
-        let mut fresh: Vec<(DocumentMeta, Vec<Chunk>)> = Vec::new();
+        let mut batch = Batch::default();
         for (file, read) in files.iter().zip(read) {
             let name = &file.file.name;
             match read {
-                Ok(Read::Unchanged) => {
-                    summary.unchanged += 1;
-                    changes.push(Change::Touch { path: name.clone(), size: file.size, mtime: file.mtime });
-                }
-                Ok(Read::Fresh(meta, chunks)) => {
-                    match known.contains_key(name) {
-                        true => summary.updated += 1,
-                        false => summary.added += 1,
+                Ok((read, flaws)) => {
+                    batch.flaw(name, flaws);
+                    match read {
+                        Read::Unchanged { mtime } => {
+                            let (path, size) = (name.clone(), file.size);
+                            batch.changes.push(Change::Touch { path, size, mtime });
+                        }
+                        Read::Fresh(meta, chunks) => {
+                            batch.updated += usize::from(known.contains_key(name));
+                            batch.fresh.push((meta, chunks));
+                        }
                     }
-                    fresh.push((meta, chunks));
                 }
                 Err(error) => {
-                    summary.failed += 1;
                     if known.contains_key(name) && !matches!(error, Error::Io { .. }) {
-                        changes.push(Change::Remove { path: name.clone() });
+                        batch.changes.push(Change::Remove { path: name.clone() });
                     }
-                    failed.push(error);
+                    batch.flaws += 1;
+                    batch.failed.push(error);
                 }
             }
         }
-        let texts: Vec<String> =
-            fresh.iter().flat_map(|(_, chunks)| chunks).map(Chunk::embedded_text).collect();
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let mut vectors = self.embedder.embed(&texts, Overflow::Refuse)?.into_iter();
-        for (document, chunks) in fresh {
-            summary.chunks += chunks.len();
-            summary.tokens += chunks.iter().map(|chunk| u64::from(chunk.tokens)).sum::<u64>();
-            let chunks = chunks.into_iter().zip(vectors.by_ref()).collect();
-            changes.push(Change::Put { document, chunks });
-        }
-        Ok((changes, failed))
+        batch
     }
 
-    fn read(&self, file: &ToRead, known: Option<&Known>) -> Result<Read> {
-        let bytes = std::fs::read(&file.file.path).at("read", &file.file.path)?;
-        let hash = blake3::hash(&bytes).to_hex().to_string();
-        if known.is_some_and(|known| known.meta.hash == hash && !known.stale) {
-            return Ok(Read::Unchanged);
+    /// Embeds the chunks of `batch`, telling after each part which share is done: a single long file is many parts.
+    fn embed(&self, batch: &mut Batch, on_part: &mut dyn FnMut(f64) -> Result<()>) -> Result<()> {
+        let texts: Vec<String> =
+            batch.fresh.iter().flat_map(|(_, chunks)| chunks).map(Chunk::embedded_text).collect();
+        for part in texts.chunks(BATCH) {
+            let part: Vec<&str> = part.iter().map(String::as_str).collect();
+            batch.vectors.extend(self.embedder.embed(&part, Overflow::Refuse)?);
+            on_part(batch.vectors.len() as f64 / texts.len() as f64)?;
         }
-        let document = parse(&file.file.name, bytes)?;
+        Ok(())
+    }
+
+    fn read(&self, file: &ToRead, known: Option<&Known>) -> Result<(Read, Flaws)> {
+        let bytes = load::read(&file.file.path, self.max_file).map_err(|error| match error {
+            Error::TooLong(_) => {
+                error.hint("split it, leave it out with a line in .ignore, or allow it with `--max-file MB`")
+            }
+            error => error,
+        })?;
+        let hash = blake3::hash(&bytes).to_hex().to_string();
+        if let Some(known) = known.filter(|known| known.meta.hash == hash && !known.stale) {
+            let again = known.meta.mtime == LOOK_AGAIN;
+            let flaws = if again { parse(&file.file.name, bytes)?.flaws } else { Flaws::default() };
+            let mtime = if again { LOOK_AGAIN } else { file.mtime };
+            return Ok((Read::Unchanged { mtime }, flaws));
+        }
+        let mut document = parse(&file.file.name, bytes)?;
         let chunks = chunk(&document, self.embedder.tokenizer(), &self.profile.chunker)?;
-        Ok(Read::Fresh(meta(document, hash, file), chunks))
+        let flaws = std::mem::take(&mut document.flaws);
+        let mtime = if flaws.count > 0 { LOOK_AGAIN } else { file.mtime };
+        Ok((Read::Fresh(meta(document, hash, file.size, mtime), chunks), flaws))
+    }
+}
+
+impl Summary {
+    fn add(&mut self, batch: &Batch) {
+        let touched = batch.changes.iter().filter(|change| matches!(change, Change::Touch { .. }));
+        self.unchanged += touched.count();
+        self.updated += batch.updated;
+        self.added += batch.fresh.len() - batch.updated;
+        self.failed += batch.flaws;
+        for chunk in batch.fresh.iter().flat_map(|(_, chunks)| chunks) {
+            self.chunks += 1;
+            self.tokens += u64::from(chunk.tokens);
+        }
     }
 }
 
 /// What reading a file came to.
 enum Read {
     /// Another date, the same content.
-    Unchanged,
+    Unchanged {
+        mtime: i64,
+    },
     Fresh(DocumentMeta, Vec<Chunk>),
+}
+
+/// Some files on their way into the collection.
+#[derive(Default)]
+struct Batch {
+    changes: Vec<Change>,
+    /// New content, and how many of it replace an older one.
+    fresh: Vec<(DocumentMeta, Vec<Chunk>)>,
+    updated: usize,
+    /// Of the chunks of `fresh`, in order.
+    vectors: Vec<Vec<f32>>,
+    /// Files and lines that could not be read, and what is said about them.
+    flaws: usize,
+    failed: Vec<Error>,
+}
+
+impl Batch {
+    /// Notes what of the file `name` could not be read although the rest could.
+    fn flaw(&mut self, name: &str, flaws: Flaws) {
+        let more = flaws.count - flaws.named.len();
+        self.flaws += flaws.count;
+        self.failed
+            .extend(flaws.named.into_iter().map(|report| Error::Invalid(report).within(format!("`{name}`"))));
+        if more > 0 {
+            self.failed.push(Error::invalid(format!("`{name}`: {more} more lines that cannot be read")));
+        }
+    }
+
+    fn into_changes(self) -> Vec<Change> {
+        let Self { mut changes, fresh, vectors, .. } = self;
+        let mut vectors = vectors.into_iter();
+        changes.extend(fresh.into_iter().map(|(document, chunks)| {
+            let chunks = chunks.into_iter().zip(vectors.by_ref()).collect();
+            Change::Put { document, chunks }
+        }));
+        changes
+    }
 }
 
 /// A file whose size or date differs from what is known.
@@ -262,9 +352,9 @@ pub(super) fn mtime(meta: &std::fs::Metadata) -> i64 {
     since.and_then(|since| i64::try_from(since.as_nanos()).ok()).unwrap_or(0)
 }
 
-fn meta(document: Document, hash: String, file: &ToRead) -> DocumentMeta {
+fn meta(document: Document, hash: String, size: u64, mtime: i64) -> DocumentMeta {
     let Document { path, format, title, fields, .. } = document;
-    DocumentMeta { path, hash, size: file.size, mtime: file.mtime, format, title, fields }
+    DocumentMeta { path, hash, size, mtime, format, title, fields }
 }
 
 /// Whether the document `path` is `scope` or lies in it.

@@ -1,6 +1,6 @@
 //! A causal model on this machine: prefill the prompt, then decode token by token over a cache.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use candle_transformers::generation::{LogitsProcessor, Sampling as Draw};
@@ -15,6 +15,7 @@ use crate::text::tokenizer::Tokenizer;
 
 pub struct LocalGenerator {
     name: String,
+    path: PathBuf,
     model: Model,
     tokenizer: Tokenizer,
 }
@@ -34,7 +35,7 @@ impl LocalGenerator {
             Error::not_found(format!("`{}` has no tokenizer.json", path.display()))
                 .hint("save the tokenizer beside the weights")
         })?;
-        Ok(Self { name: name.to_owned(), model, tokenizer })
+        Ok(Self { name: name.to_owned(), path: path.to_owned(), model, tokenizer })
     }
 
     pub fn name(&self) -> &str {
@@ -92,6 +93,10 @@ impl LocalGenerator {
                 self.model.transformer.forward(&Batch::single(&next), Pass::cached(&Bare, &mut cache))?;
             let last = hidden.narrow(0, hidden.dim(0)? - 1, 1)?; // (1, H)
             let logits = self.model.transformer.logits(&last)?.squeeze(0)?; // (V,)
+            // One value that is no number makes the sum none.
+            if !logits.sum_all()?.to_scalar::<f32>()?.is_finite() {
+                return Err(Model::why_not_finite(&self.path));
+            }
             let token = processor.sample(&logits)?;
             if self.tokenizer.eos().contains(&token) {
                 break Finish::Stop;

@@ -24,6 +24,7 @@ use crate::error::{Error, IoContext, Result};
 
 use super::ChunkId;
 use super::lock::{Lock, Mode, Patience};
+use super::space;
 use super::store::{Settings, best};
 
 /// Points in one log entry: keeps an entry well below [`LOG_FILE_BYTES`] for usual dimensions.
@@ -233,6 +234,60 @@ fn guarded<T, E: std::fmt::Display>(doing: &str, work: impl FnOnce() -> Result<T
             text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked").to_owned()
         }
     };
-    Err(Error::corrupt(format!("{doing}: Qdrant says: {why}"))
-        .hint("`incontext ingest` again rebuilds what is missing"))
+    let what = format!("{doing}: Qdrant says: {why}");
+    // Only damage may be called damage: whoever hears of it throws the shard away and builds it anew.
+    Err(match refusal(&why) {
+        Some(source) if source.kind() == std::io::ErrorKind::StorageFull => space::full(what),
+        Some(source) => {
+            Error::io(what, source).hint("the vectors are not to blame: correct this and run it again")
+        }
+        None => Error::corrupt(what).hint("`incontext ingest` again rebuilds what is missing"),
+    })
+}
+
+/// The operating system's refusal inside Qdrant's words, if that is what they tell of: a full disk, a missing permission,
+/// too many open files. A file that is missing is none: that is damage.
+fn refusal(why: &str) -> Option<std::io::Error> {
+    if why.contains("Not enough space") {
+        return Some(std::io::ErrorKind::StorageFull.into());
+    }
+    let number = |mark: &str| -> Option<i32> {
+        let (_, rest) = why.split_once(mark)?;
+        rest[..rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len())].parse().ok()
+    };
+    let code = number("os error ").or_else(|| number("Os { code: "))?;
+    let error = std::io::Error::from_raw_os_error(code);
+    use std::io::ErrorKind::{
+        FileTooLarge, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+    };
+    let is_refused = matches!(
+        error.kind(),
+        FileTooLarge | PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull
+    );
+    // EMFILE and ENFILE have no kind of their own.
+    (is_refused || cfg!(unix) && matches!(code, 23 | 24)).then_some(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_full_disk_is_no_damage_and_a_missing_file_is() {
+        let said = |why: &str| guarded::<(), _>("doing", || Err(why.to_owned())).unwrap_err();
+        for why in [
+            "Failed to save structure on disk with error: No space left on device (os error 28)",
+            "Not enough space available for optimization, needed: 132.97 MiB",
+            "Can't init WAL: Os { code: 27, kind: FileTooLarge, message: \"File too large\" }",
+            "Permission denied (os error 13)",
+            "Too many open files (os error 24)",
+        ] {
+            assert!(matches!(said(why), Error::Io { .. }), "{why}");
+        }
+        for why in ["No such file or directory (os error 2)", "segment.json: EOF while parsing", "os error "]
+        {
+            assert!(matches!(said(why), Error::Corrupt(_)), "{why}");
+        }
+    }
 }

@@ -12,6 +12,7 @@ mod lock;
 mod manifest;
 mod memory;
 pub mod profile;
+mod space;
 pub mod store;
 #[cfg(test)]
 mod tests;

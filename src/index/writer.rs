@@ -29,6 +29,7 @@ use super::lexical::{Words, WordsWriter};
 use super::lock::{Lock, Mode, Patience};
 use super::manifest::{self, DocumentMeta, Entry, Folders, Known, Manifest};
 use super::profile::Profile;
+use super::space;
 use super::store::Store;
 
 /// What happens to one document.
@@ -93,6 +94,7 @@ impl Writer {
     /// with another embedder or chunker and `rebuild` is not set.
     pub fn open(dir: &Path, profile: &Profile, rebuild: bool, mut patience: Patience<'_>) -> Result<Self> {
         std::fs::create_dir_all(dir).at("create", dir)?;
+        space::ensure(dir, 0)?;
         let lock = Lock::acquire(&dir.join("write.lock"), Mode::Exclusive, &mut patience)?;
         let path = dir.join(manifest::FILE);
         let opened = match Manifest::open(&path) {
@@ -163,6 +165,7 @@ impl Writer {
         if batch.is_empty() {
             return Ok(());
         }
+        space::ensure(&self.dir, added_bytes(&batch))?;
         if self.unfinished {
             self.recover()?;
         }
@@ -239,7 +242,10 @@ impl Writer {
             // A reader that opened the shard meanwhile could change files under the copy.
             let _shard =
                 Lock::acquire(&old.with_extension("lock"), Mode::Exclusive, &mut Patience::default())?;
-            copy_folder(&old, &new)?;
+            copy_folder(&old, &new).inspect_err(|_| {
+                // Half a copy is of no use to anybody, least of all on a full disk.
+                let _ = std::fs::remove_dir_all(&new);
+            })?;
         }
         Store::edge(&new, settings(&self.profile))?.optimize()?;
         let _data = Lock::data(&self.dir, Mode::Exclusive, &mut Patience::default())?;
@@ -348,6 +354,15 @@ impl Writer {
         self.unfinished = false;
         Ok(Recovery { deleted: vectors.unknown.len() + words.unknown.len(), stale })
     }
+}
+
+/// Bytes that the stores will grow by.
+fn added_bytes(batch: &[Change]) -> u64 {
+    let chunks = batch.iter().filter_map(|change| match change {
+        Change::Put { chunks, .. } => Some(chunks),
+        Change::Remove { .. } | Change::Touch { .. } => None,
+    });
+    chunks.flatten().map(|(chunk, vector)| space::bytes_of(chunk, vector)).sum()
 }
 
 /// The collection without documents, built as `profile` says. Its `profile.toml` goes first: while there is none, the

@@ -113,7 +113,15 @@ impl Config {
                 "config: rotary positions need an even head_dim, not {head_dim}"
             )));
         }
-        Ok(self)
+        let theta = match self.positions {
+            Positions::Rotary { theta, .. } => theta,
+            Positions::Learned => 1.0,
+        };
+        let positive = |value: f64| value.is_finite() && value > 0.0;
+        match [("the norms' epsilon", self.norm_eps), ("rope_theta", theta)].iter().find(|v| !positive(v.1)) {
+            Some((name, value)) => Err(Error::corrupt(format!("config: {name} is {value}"))),
+            None => Ok(self),
+        }
     }
 }
 

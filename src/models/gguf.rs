@@ -14,6 +14,7 @@ use candle_core::{Device, Tensor};
 use memmap2::Mmap;
 
 use super::config::{Config, Family, NormKind, Positions};
+use super::gguf_check;
 use crate::error::{Error, IoContext, Result};
 use crate::nn::{Activation, NormPlace, RopeScaling, Shape};
 
@@ -30,10 +31,12 @@ impl Gguf {
         let file = File::open(path).at("open", path)?;
         // Safe as long as nobody truncates the file under us, which no reader of files can rule out.
         let bytes = unsafe { Mmap::map(&file) }.at("map", path)?;
+        gguf_check::alignment(&bytes)?;
         let content = Content::read(&mut Cursor::new(&bytes[..])).map_err(|e| {
             Error::corrupt(format!("`{}` is not a GGUF file: {e}", path.display()))
                 .hint("fetch the model again")
         })?;
+        gguf_check::layout(&content, bytes.len())?;
         let mut gguf = Self { content, bytes, heads: None };
         if gguf.text("general.architecture") == Some("llama") {
             let heads = gguf.size("attention.head_count")?;
@@ -115,7 +118,15 @@ impl Gguf {
         }
     }
 
-    fn read(&self, stored: &str, device: &Device) -> Result<Tensor> {
+    /// What the file calls its tensors, sorted.
+    pub fn stored_names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.content.tensor_infos.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// The tensor the file calls `stored`, de-quantised, rows as the file has them.
+    pub fn read(&self, stored: &str, device: &Device) -> Result<Tensor> {
         let damaged =
             |e| Error::corrupt(format!("GGUF tensor `{stored}`: {e}")).hint("fetch the model again");
         let quantised =

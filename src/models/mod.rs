@@ -7,6 +7,7 @@ mod batch;
 mod bert;
 mod config;
 mod gguf;
+mod gguf_check;
 mod heads;
 mod llama;
 mod model;

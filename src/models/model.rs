@@ -69,6 +69,21 @@ impl Model {
         Ok((config, Weights::from_gguf(gguf, device), Some(tokenizer)))
     }
 
+    /// Why the model at `path` computes values that are no numbers; called when it has, because looking for the reason
+    /// reads every weight.
+    pub fn why_not_finite(path: &Path) -> Error {
+        let device = Device::Cpu;
+        let weights = match path.is_dir() {
+            true => Weights::from_dir(path, &device),
+            false => Gguf::open(path).map(|gguf| Weights::from_gguf(gguf, &device)),
+        };
+        let what = match weights.and_then(|weights| weights.not_finite()) {
+            Ok(Some(name)) => format!("tensor `{name}` holds values that are not finite numbers"),
+            _ => "it computes values that are not finite numbers".to_owned(),
+        };
+        Error::corrupt(format!("{}: {what}", path.display())).hint("fetch the model again, or use another")
+    }
+
     /// The tokenizer, which most uses cannot do without.
     ///
     /// # Errors

@@ -39,9 +39,7 @@ impl Weights {
     pub fn from_dir(dir: &Path, device: &Device) -> Result<Self> {
         let files = weight_files(dir)?;
         // Safe as long as nobody truncates the file under us, which no reader of files can rule out.
-        let mapped = unsafe { MmapedSafetensors::multi(&files) }.map_err(|e| {
-            Error::corrupt(format!("`{}`: {e}", dir.display())).hint("fetch or save the model again")
-        })?;
+        let mapped = unsafe { MmapedSafetensors::multi(&files) }.map_err(|e| damaged(&files, &e))?;
         Ok(Self::new(Source::Safetensors(mapped), device))
     }
 
@@ -122,6 +120,26 @@ impl Weights {
         }
     }
 
+    /// The name of the first tensor with a value that is no finite number. Reads everything there is.
+    pub(super) fn not_finite(&self) -> Result<Option<String>> {
+        let names = match &self.source {
+            Source::Safetensors(files) => files.tensors().into_iter().map(|(name, _)| name).collect(),
+            Source::Gguf(gguf) => gguf.stored_names().into_iter().map(str::to_owned).collect(),
+            Source::Memory(tensors) => tensors.keys().cloned().collect::<Vec<_>>(),
+        };
+        for name in names {
+            let tensor = match &self.source {
+                Source::Gguf(gguf) => gguf.read(&name, &self.device)?,
+                _ => self.load(&name)?,
+            };
+            let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+            if !values.iter().all(|value| value.is_finite()) {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
+    }
+
     fn load(&self, name: &str) -> Result<Tensor> {
         let missing = || {
             Error::corrupt(format!("the weights hold no tensor `{name}`"))
@@ -131,11 +149,33 @@ impl Weights {
             return Err(missing());
         }
         let tensor = match &self.source {
-            Source::Safetensors(files) => files.load(name, &self.device)?,
+            Source::Safetensors(files) => files.load(name, &self.device).map_err(|e| {
+                Error::corrupt(format!("tensor `{name}`: {e}")).hint("fetch or save the model again")
+            })?,
             Source::Gguf(gguf) => gguf.load(name, &self.device)?,
             Source::Memory(tensors) => tensors.get(name).cloned().ok_or_else(missing)?,
         };
         Ok(tensor.to_dtype(DType::F32)?)
+    }
+}
+
+/// Which of `files` cannot be mapped, given what was said about them together.
+fn damaged(files: &[PathBuf], error: &candle_core::Error) -> Error {
+    let alone = files.iter().find_map(|file| {
+        // As above.
+        let error = unsafe { MmapedSafetensors::new(file) }.err()?;
+        Some(format!("`{}`: {}", file.file_name()?.to_string_lossy(), root(&error)))
+    });
+    Error::corrupt(alone.unwrap_or_else(|| root(error).to_string())).hint("fetch or save the model again")
+}
+
+/// What candle's error says without the path it puts in front.
+fn root(error: &candle_core::Error) -> &candle_core::Error {
+    match error {
+        candle_core::Error::WithPath { inner, .. } | candle_core::Error::WithBacktrace { inner, .. } => {
+            root(inner)
+        }
+        error => error,
     }
 }
 

@@ -10,6 +10,8 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::Report;
+
 /// How a file is read; decided by its name, see [`crate::text::load`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -39,6 +41,29 @@ pub struct Document {
     pub blocks: Vec<Block>,
     /// Front-matter fields, as strings.
     pub fields: BTreeMap<String, String>,
+    /// What of the file could not be read while the rest could.
+    pub flaws: Flaws,
+}
+
+/// Parts of a file that were left out because they are not what the file's name promises: bad lines of JSON Lines.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Flaws {
+    /// How many there are.
+    pub count: usize,
+    /// The first of them, each with its place.
+    pub named: Vec<Report>,
+}
+
+impl Flaws {
+    /// More are counted, not named: a file that is something else altogether has one flaw a line.
+    const NAMED: usize = 5;
+
+    pub(crate) fn add(&mut self, report: impl FnOnce() -> Report) {
+        self.count += 1;
+        if self.named.len() < Self::NAMED {
+            self.named.push(report());
+        }
+    }
 }
 
 /// A stretch of text that should stay together if it fits.

@@ -60,12 +60,11 @@ impl Tokenizer {
             let text = value.as_str().or_else(|| value.get("content")?.as_str())?;
             inner.token_to_id(text)
         };
+        let id = |value: &serde_json::Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
         let ids = |value: Option<&serde_json::Value>| -> Vec<u32> {
             match value {
-                Some(serde_json::Value::Array(many)) => {
-                    many.iter().filter_map(|id| id.as_u64()).map(|id| id as u32).collect()
-                }
-                Some(one) => one.as_u64().map(|id| id as u32).into_iter().collect(),
+                Some(serde_json::Value::Array(many)) => many.iter().filter_map(id).collect(),
+                Some(one) => id(one).into_iter().collect(),
                 None => Vec::new(),
             }
         };

@@ -1,5 +1,7 @@
 //! The integration tests: one binary, so that the dependencies link once.
 
+mod bad_input;
+mod bad_models;
 mod citations;
 mod cli;
 mod comfort;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::{after_bom, trimmed};
-use crate::text::document::{Block, BlockKind, Document, Format, Origin};
+use crate::text::document::{Block, BlockKind, Document, Flaws, Format, Origin};
 
 pub(super) fn read(name: &str, source: String) -> Document {
     let file_name = name.rsplit('/').next().unwrap_or(name);
@@ -19,6 +19,7 @@ pub(super) fn read(name: &str, source: String) -> Document {
         source,
         origin: Origin::Same,
         fields: BTreeMap::new(),
+        flaws: Flaws::default(),
     }
 }
 

@@ -15,7 +15,7 @@ use html5gum::{Span, Tokenizer};
 
 use self::page::Page;
 use super::after_bom;
-use crate::text::document::{Block, BlockKind, Document, Format};
+use crate::text::document::{Block, BlockKind, Document, Flaws, Format};
 
 pub(super) fn read(name: &str, source: String) -> Document {
     // In XHTML an element may close itself (`<script src="a.js"/>`) and nothing is raw text.
@@ -46,6 +46,7 @@ pub(super) fn read(name: &str, source: String) -> Document {
         origin,
         blocks,
         fields: BTreeMap::new(),
+        flaws: Flaws::default(),
         source,
     }
 }

@@ -1,8 +1,8 @@
 //! JSON Lines: one record a line, its text in `text`, `content`, `body` or `passage`, optionally a `title` and an id.
 //!
 //! A line may also be a bare string. The document's text is the decoded strings, one after another; every record is a
-//! section of its own, headed by its title. A line that is not JSON stops the file: half a corpus is worse than none,
-//! because nobody notices what is missing.
+//! section of its own, headed by its title. A line that cannot be read is left out and named in [`Document::flaws`], so that
+//! somebody notices what is missing; a file without a single good line is refused.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use super::text_builder::TextBuilder;
 use super::{after_bom, plain, trimmed};
-use crate::error::{Error, Result};
-use crate::text::document::{Block, BlockKind, Document, Format};
+use crate::error::{Error, Report, Result};
+use crate::text::document::{Block, BlockKind, Document, Flaws, Format};
 
 /// Where a record's text may be, best first.
 const TEXT_FIELDS: [&str; 4] = ["text", "content", "body", "passage"];
@@ -21,13 +21,20 @@ const ID_FIELDS: [&str; 2] = ["_id", "id"];
 pub(super) fn read(name: &str, source: String) -> Result<Document> {
     let mut builder = TextBuilder::default();
     let mut blocks = Vec::new();
+    let mut flaws = Flaws::default();
     let mut at = after_bom(&source);
     for (line, number) in source[at..].split_inclusive('\n').zip(1..) {
         let range = at..at + line.len();
         at = range.end;
         let Some(range) = trimmed(&source, range) else { continue };
-        record(&source, range, &mut builder, &mut blocks)
-            .map_err(|error| error.within(format_args!("line {number}")))?;
+        if let Err(report) = record(&source, range, &mut builder, &mut blocks) {
+            flaws.add(|| Report { what: format!("line {number}: {}", report.what), ..report });
+        }
+    }
+    if blocks.is_empty()
+        && let Some(first) = flaws.named.first()
+    {
+        return Err(Error::Invalid(first.clone()));
     }
     let (text, origin) = builder.finish();
     Ok(Document {
@@ -39,6 +46,7 @@ pub(super) fn read(name: &str, source: String) -> Result<Document> {
         origin,
         blocks,
         fields: BTreeMap::new(),
+        flaws,
     })
 }
 
@@ -58,12 +66,13 @@ fn record(
     line: Range<usize>,
     builder: &mut TextBuilder,
     blocks: &mut Vec<Block>,
-) -> Result<()> {
+) -> Result<(), Report> {
+    let refused = |what: String, hint: String| Report { what, hint: Some(hint) };
     let parsed: Value = serde_json::from_str(&source[line.clone()]).map_err(|error| {
         // serde_json saw one line only: its own "at line 1" would contradict the number of the line.
         let (why, column) = (error.to_string(), error.column());
         let why = why.split(" at line ").next().unwrap_or_default();
-        Error::invalid(format!("not JSON: {why} at column {column}")).hint("every line is one JSON object")
+        refused(format!("not JSON: {why} at column {column}"), "every line is one JSON object".into())
     })?;
     let (title, text) = match &parsed {
         Value::String(_) => (None, Some(line)),
@@ -74,15 +83,14 @@ fn record(
                 source[value.clone()].starts_with('"').then(|| value.clone())
             };
             if !TEXT_FIELDS.iter().any(|field| parsed.get(field).is_some()) {
-                return Err(Error::invalid("a record without text")
-                    .hint(format!("put it in one of these fields: {}", TEXT_FIELDS.join(", "))));
+                let hint = format!("put it in one of these fields: {}", TEXT_FIELDS.join(", "));
+                return Err(refused("a record without text".into(), hint));
             }
             (string("title"), TEXT_FIELDS.iter().find_map(|field| string(field)))
         }
         _ => {
-            return Err(
-                Error::invalid("neither a JSON object nor a string").hint("every line is one JSON object")
-            );
+            let what = "neither a JSON object nor a string";
+            return Err(refused(what.into(), "every line is one JSON object".into()));
         }
     };
 
@@ -228,15 +236,26 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_record_is_named_by_its_line() {
+    fn what_is_not_a_record_is_named_by_its_line_and_left_out() {
         for (line, complaint) in [
             ("{oops", "line 2: not JSON"),
             ("[1]", "line 2: neither"),
             (r#"{"a":1}"#, "line 2: a record without text"),
         ] {
-            let error = read("a.jsonl", format!("\"fine\"\n{line}\n")).unwrap_err();
-            assert!(error.to_string().starts_with(complaint), "{error}");
-            assert!(error.advice().is_some());
+            let document = read("a.jsonl", format!("\"fine\"\n{line}\n\"too\"\n")).unwrap();
+            assert_eq!(document.text, "fine\n\ntoo");
+            assert_eq!(document.flaws.count, 1);
+            let flaw = &document.flaws.named[0];
+            assert!(flaw.what.starts_with(complaint), "{flaw}");
+            assert!(flaw.hint.is_some());
         }
+    }
+
+    #[test]
+    fn a_file_without_a_good_line_is_refused_and_flaws_beyond_the_first_few_are_counted() {
+        let error = read("a.jsonl", "a,b\n1,2\n".to_owned()).unwrap_err();
+        assert!(error.to_string().starts_with("line 1: not JSON"), "{error}");
+        let document = read("a.jsonl", format!("{}\"fine\"", "1\n".repeat(100))).unwrap();
+        assert_eq!((document.flaws.count, document.flaws.named.len()), (100, 5));
     }
 }

@@ -9,7 +9,7 @@ use std::ops::Range;
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 use super::{after_bom, trimmed};
-use crate::text::document::{Block, BlockKind, Document, Format, Origin};
+use crate::text::document::{Block, BlockKind, Document, Flaws, Format, Origin};
 
 pub(super) fn read(name: &str, source: String) -> Document {
     let start = after_bom(&source);
@@ -32,6 +32,7 @@ pub(super) fn read(name: &str, source: String) -> Document {
         origin: Origin::Same,
         blocks,
         fields,
+        flaws: Flaws::default(),
     }
 }
 

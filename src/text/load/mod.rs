@@ -14,7 +14,8 @@ mod plain;
 mod text_builder;
 mod walk;
 
-use std::fs;
+use std::fs::File as Handle;
+use std::io::Read;
 use std::path::Path;
 
 pub use format::format_of;
@@ -32,13 +33,29 @@ pub(crate) const BOM: &str = "\u{feff}";
 /// A NUL among this many first bytes means "not text" before the whole file is looked at.
 const SNIFFED: usize = 8 * 1024;
 
-/// Reads the file at `path` into a document called `name` (see [`display_path`]).
+/// The bytes of the file at `path` if there are no more than `most`: whatever it claims to be long, and however long it
+/// grows meanwhile, no more are held in memory.
 ///
 /// # Errors
-/// `Io` when it cannot be read, and everything [`parse`] returns.
-pub fn load(path: &Path, name: &str) -> Result<Document> {
-    let bytes = fs::read(path).at("read", path)?;
-    parse(name, bytes)
+/// `Io` when it cannot be read, `TooLong` when there are more.
+pub fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let mut file = Handle::open(path).at("read", path)?;
+    let claimed = file.metadata().map_or(0, |meta| meta.len());
+    let mut bytes = Vec::new();
+    if claimed <= most {
+        file.by_ref().take(most.saturating_add(1)).read_to_end(&mut bytes).at("read", path)?;
+    }
+    let length = claimed.max(bytes.len() as u64);
+    if length <= most {
+        return Ok(bytes);
+    }
+    let megabytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    Err(Error::too_long(format!(
+        "`{}` has {:.1} MB, a document at most {:.1}",
+        path.display(),
+        megabytes(length),
+        megabytes(most)
+    )))
 }
 
 /// Reads `bytes`, the content of a file called `name`; a name of no known kind is read as plain text.

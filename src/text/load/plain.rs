@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::after_bom;
-use crate::text::document::{Block, BlockKind, Document, Format, Origin};
+use crate::text::document::{Block, BlockKind, Document, Flaws, Format, Origin};
 
 pub(super) fn read(name: &str, source: String) -> Document {
     let blocks = paragraphs(&source, after_bom(&source)..source.len())
@@ -20,6 +20,7 @@ pub(super) fn read(name: &str, source: String) -> Document {
         origin: Origin::Same,
         blocks,
         fields: BTreeMap::new(),
+        flaws: Flaws::default(),
     }
 }
 

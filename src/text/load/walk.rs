@@ -29,8 +29,10 @@ pub struct Walk {
     pub files: Vec<File>,
     /// Files in folders whose names say nothing we can read.
     pub skipped: usize,
-    /// Folders and files that could not be looked at.
+    /// Folders and files that could not be looked at, and files whose names no index can hold.
     pub failed: Vec<Error>,
+    /// Names of the folders among them: nothing is known of what they hold.
+    pub unseen: Vec<String>,
 }
 
 /// The files that `paths` (files and folders) stand for, named as seen from `working_folder`.
@@ -41,6 +43,7 @@ pub fn walk(paths: &[PathBuf], working_folder: &Path) -> Result<Walk> {
     let mut files = BTreeMap::new();
     let mut skipped = BTreeMap::new();
     let mut failed = Vec::new();
+    let mut unseen = Vec::new();
     for path in paths {
         let kind = std::fs::metadata(path).map_err(|source| match source.kind() {
             std::io::ErrorKind::NotFound => Error::not_found(format!("`{}` is not there", path.display()))
@@ -48,6 +51,10 @@ pub fn walk(paths: &[PathBuf], working_folder: &Path) -> Result<Walk> {
             _ => Error::io(format!("cannot look at `{}`", path.display()), source),
         })?;
         if !kind.is_dir() {
+            if !has_name(path, working_folder) {
+                failed.push(nameless(path));
+                continue;
+            }
             files.insert(display_path(path, working_folder), path.clone());
             continue;
         }
@@ -55,6 +62,7 @@ pub fn walk(paths: &[PathBuf], working_folder: &Path) -> Result<Walk> {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) => {
+                    unseen.extend(place_of(&error).map(|place| display_path(place, working_folder)));
                     failed.push(Error::invalid(format!("cannot walk `{}`: {error}", path.display())));
                     continue;
                 }
@@ -62,7 +70,11 @@ pub fn walk(paths: &[PathBuf], working_folder: &Path) -> Result<Walk> {
             if !entry.file_type().is_some_and(|kind| kind.is_file()) {
                 continue;
             }
-            let known = format_of(entry.path()).is_some();
+            let known = format_of(Path::new(&*entry.path().to_string_lossy())).is_some();
+            if known && !has_name(entry.path(), working_folder) {
+                failed.push(nameless(entry.path()));
+                continue;
+            }
             let list = if known { &mut files } else { &mut skipped };
             list.insert(display_path(entry.path(), working_folder), entry.into_path());
         }
@@ -70,7 +82,28 @@ pub fn walk(paths: &[PathBuf], working_folder: &Path) -> Result<Walk> {
     // A file named outright is read even when its folder is given too and would have skipped it.
     skipped.retain(|name, _| !files.contains_key(name));
     let files = files.into_iter().map(|(name, path)| File { path, name }).collect();
-    Ok(Walk { files, skipped: skipped.len(), failed })
+    Ok(Walk { files, skipped: skipped.len(), failed, unseen })
+}
+
+/// Whether the part of `path` that the index remembers is Unicode. Where it is not, two files could get one name, and
+/// neither would be found again under it.
+fn has_name(path: &Path, working_folder: &Path) -> bool {
+    let path = paths::absolute(path);
+    path.strip_prefix(paths::absolute(working_folder)).unwrap_or(&path).to_str().is_some()
+}
+
+fn nameless(path: &Path) -> Error {
+    Error::invalid(format!("`{}`: its name is not UTF-8", path.display()))
+        .hint("rename the file or its folder")
+}
+
+/// The folder or file that an error of the walk is about.
+fn place_of(error: &ignore::Error) -> Option<&Path> {
+    match error {
+        ignore::Error::WithPath { path, .. } => Some(path),
+        ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => place_of(err),
+        _ => None,
+    }
 }
 
 fn builder(folder: &Path) -> WalkBuilder {

@@ -1,0 +1,39 @@
+//! Ctrl-C as a question: asked once, the work stops at its next safe place; asked twice, at once.
+//!
+//! Outside of such work Ctrl-C ends the process as it always does. An index survives that too; what is won by asking is a
+//! word on where things stand.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::SIGINT;
+use signal_hook::flag;
+
+/// Watches for Ctrl-C until dropped.
+pub struct Interrupt {
+    asked: Arc<AtomicBool>,
+    /// While set, Ctrl-C does what it does by default: a handler once set cannot be taken away.
+    idle: Arc<AtomicBool>,
+}
+
+impl Interrupt {
+    pub fn watch() -> Self {
+        let (asked, idle) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        // In this order: by default, or the second time, or the first. Where there are no signals, nothing is asked.
+        let _ = flag::register_conditional_default(SIGINT, idle.clone());
+        let _ = flag::register_conditional_shutdown(SIGINT, 130, asked.clone());
+        let _ = flag::register(SIGINT, asked.clone());
+        Self { asked, idle }
+    }
+
+    /// Whether somebody pressed Ctrl-C since.
+    pub fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Interrupt {
+    fn drop(&mut self) {
+        self.idle.store(true, Ordering::Relaxed);
+    }
+}

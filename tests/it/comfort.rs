@@ -387,7 +387,8 @@ fn help_in_short_and_at_length() {
               [default: auto]
 
           --model <NAME|PATH>
-              Generator: catalogue name, directory or GGUF file [default: smollm2-135m-instruct]
+              Generator: catalogue name, directory, GGUF file, or openai:NAME at an endpoint [default:
+              smollm2-135m-instruct]
 
           --embedder <NAME|DIR>
               Encoder, if it is not where the collection's was [default: the collection's]

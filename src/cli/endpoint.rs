@@ -36,7 +36,7 @@ impl Settings {
     /// `Invalid` for an address that is none, and for one beyond this machine when [`hub::OFFLINE`] is set; `NotFound`
     /// when config.toml takes the key from a variable that is not set.
     pub fn endpoint(&self) -> Result<Endpoint> {
-        let endpoint = endpoint(&self.openai(), &variable)?;
+        let endpoint = endpoint(self.openai(), &variable)?;
         let offline = variable(hub::OFFLINE).is_some_and(|value| value != "0");
         if offline && !endpoint.is_local() {
             let what =

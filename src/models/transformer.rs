@@ -170,13 +170,10 @@ impl Transformer {
     fn embed(&self, batch: &Batch, prompt: Option<&Tensor>) -> Result<Tensor> {
         let ids = Tensor::new(&batch.ids[..], &self.device)?;
         let words = self.embedding.words.index_select(&ids, 0)?;
-        let Some(prompt) = prompt else { return Ok(words) };
-        let mut parts = Vec::with_capacity(2 * batch.packing.len());
-        for range in batch.packing.ranges() {
-            parts.push(prompt.clone());
-            parts.push(words.narrow(0, range.start, range.len())?);
+        match prompt {
+            Some(prompt) => batch.packing.behind(prompt, &words),
+            None => Ok(words),
         }
-        Ok(Tensor::cat(&parts, 0)?)
     }
 }
 

@@ -124,18 +124,10 @@ fn behind_prefix(
     let Some((prefix_k, prefix_v)) = prefix else {
         return Ok((k.clone(), v.clone(), around.packing.to_itself()));
     };
-    let lay = |rows: &Tensor, prefix: &Tensor| -> Result<Tensor> {
-        let mut parts = Vec::with_capacity(2 * around.packing.len());
-        for range in around.packing.ranges() {
-            parts.push(prefix.clone());
-            parts.push(rows.narrow(0, range.start, range.len())?);
-        }
-        Ok(Tensor::cat(&parts, 0)?)
-    };
     let keys = around.packing.widened(prefix_k.dim(0)?);
     let segments = around.packing.ranges().zip(keys.ranges());
     let segments = segments.map(|(queries, keys)| Segment { queries, keys }).collect();
-    Ok((lay(k, &prefix_k)?, lay(v, &prefix_v)?, segments))
+    Ok((around.packing.behind(&prefix_k, k)?, around.packing.behind(&prefix_v, v)?, segments))
 }
 
 /// `softmax(q kᵀ / √d + mask) v` for each segment and head.

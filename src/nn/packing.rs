@@ -2,6 +2,10 @@
 
 use std::ops::Range;
 
+use candle_core::Tensor;
+
+use crate::error::Result;
+
 /// Sequences laid end to end: sequence `b` owns rows `starts[b]..starts[b + 1]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packing {
@@ -51,6 +55,17 @@ impl Packing {
     /// The packing after `n` rows were put before each sequence.
     pub fn widened(&self, n: usize) -> Self {
         Self::new(self.ranges().map(|range| range.len() + n))
+    }
+
+    /// `rows` `(N, W)` with `before` `(n, W)` put before those of each sequence: `(N + B n, W)`, packed as
+    /// [`Packing::widened`] says.
+    pub fn behind(&self, before: &Tensor, rows: &Tensor) -> Result<Tensor> {
+        let mut parts = Vec::with_capacity(2 * self.len());
+        for range in self.ranges() {
+            parts.push(before.clone());
+            parts.push(rows.narrow(0, range.start, range.len())?);
+        }
+        Ok(Tensor::cat(&parts, 0)?)
     }
 
     /// Each sequence attending to itself.

@@ -158,14 +158,6 @@ impl Tokenizer {
         self.inner.decode(ids, true).map_err(failed)
     }
 
-    pub fn token_id(&self, token: &str) -> Option<u32> {
-        self.inner.token_to_id(token)
-    }
-
-    pub fn vocab_size(&self) -> usize {
-        self.inner.get_vocab_size(true)
-    }
-
     pub fn bos(&self) -> Option<u32> {
         self.bos
     }

@@ -32,11 +32,8 @@ impl Classifier {
         let Some(classes) = weights.rows(&format!("{name}.weight")) else { return Ok(None) };
         let hidden = config.shape.hidden;
         let linear = |name: &str, out: usize| -> Result<Linear> {
-            Ok(Linear {
-                site: Site::head(),
-                weight: weights.get(&format!("{name}.weight"), &[out, hidden])?,
-                bias: weights.optional(&format!("{name}.bias"), &[out])?,
-            })
+            let weight = weights.get(&format!("{name}.weight"), &[out, hidden])?;
+            Ok(Linear::new(Site::head(), weight, weights.optional(&format!("{name}.bias"), &[out])?))
         };
         let pooler = match config.family {
             Family::Bert => Some(linear(&weights.in_trunk("pooler.dense"), hidden)?),

@@ -17,8 +17,8 @@ pub struct Transformer {
     embedding: Embedding,
     blocks: Vec<Block>,
     final_norm: Option<Norm>,
-    /// `None` when the head is the embedding table.
-    head: Option<Linear>,
+    /// May share the embedding table.
+    head: Linear,
     rope: Option<Rope>,
     device: Device,
 }
@@ -46,14 +46,23 @@ impl Transformer {
         let blocks = (0..config.shape.layers).map(|layer| loader.block(layer)).collect::<Result<_>>()?;
         let final_norm = names.final_norm.map(|name| loader.norm(&weights.in_trunk(name))).transpose()?;
         let head = match names.head {
-            Some(name) if !config.tied_head => Some(loader.linear(Site::head(), name)?),
-            _ => None,
+            Some(name) if !config.tied_head => loader.linear(Site::head(), name)?,
+            _ => Linear::new(Site::head(), embedding.words.clone(), None),
         };
         let rope = match &config.positions {
             Positions::Rotary { theta, scaling } => Some(Rope::new(config.shape.head_dim, *theta, scaling)),
             Positions::Learned => None,
         };
         Ok(Self { embedding, blocks, final_norm, head, rope, device: device.clone(), config })
+    }
+
+    /// The same network, which computes a single row with its weights in 8 bits: see [`Linear::quantised`].
+    ///
+    /// # Errors
+    /// When there is no memory for the copies.
+    pub fn quantised(self) -> Result<Self> {
+        let blocks = self.blocks.into_iter().map(Block::quantised).collect::<Result<_>>()?;
+        Ok(Self { blocks, head: self.head.quantised()?, ..self })
     }
 
     pub fn device(&self) -> &Device {
@@ -115,13 +124,12 @@ impl Transformer {
 
     /// Next-token logits of hidden states: `(n, H) -> (n, V)`.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        self.head().frozen(hidden)
+        self.head.frozen(hidden)
     }
 
     /// The output matrix `(V, H)`, which may be the embedding table.
-    pub fn head(&self) -> Linear {
-        let tied = || Linear { site: Site::head(), weight: self.embedding.words.clone(), bias: None };
-        self.head.clone().unwrap_or_else(tied)
+    pub fn head(&self) -> &Linear {
+        &self.head
     }
 
     /// Number of values in the weights, biases and position tables aside.
@@ -129,7 +137,7 @@ impl Transformer {
         let shape = &self.config.shape;
         let parts = [Part::Q, Part::K, Part::V, Part::O, Part::Gate, Part::Up, Part::Down];
         let linears = parts.iter().filter_map(|&part| shape.linear(part)).map(|(out, input)| out * input);
-        let head = if self.head.is_some() { shape.vocab * shape.hidden } else { 0 };
+        let head = if self.config.tied_head { 0 } else { shape.vocab * shape.hidden };
         shape.vocab * shape.hidden
             + head
             + shape.layers * (linears.sum::<usize>() + 2 * shape.hidden)
@@ -262,7 +270,7 @@ impl Loader<'_> {
     fn linear(&self, site: Site, name: &str) -> Result<Linear> {
         let (out, input) = self.config.shape.linear(site.part).unwrap_or_default();
         let weight = self.weights.get(&format!("{name}.weight"), &[out, input])?;
-        Linear { site, weight, bias: self.weights.optional(&format!("{name}.bias"), &[out])? }.laid_out()
+        Linear::new(site, weight, self.weights.optional(&format!("{name}.bias"), &[out])?).laid_out()
     }
 
     fn norm(&self, name: &str) -> Result<Norm> {

@@ -41,6 +41,28 @@ impl Surroundings<'_> {
 }
 
 impl Block {
+    /// Every linear [`Linear::quantised`].
+    ///
+    /// # Errors
+    /// When there is no memory for the copies.
+    pub fn quantised(self) -> Result<Self> {
+        let Self { attention, mlp, .. } = self;
+        let attention = Attention {
+            q: attention.q.quantised()?,
+            k: attention.k.quantised()?,
+            v: attention.v.quantised()?,
+            o: attention.o.quantised()?,
+            ..attention
+        };
+        let mlp = Mlp {
+            gate: mlp.gate.map(Linear::quantised).transpose()?,
+            up: mlp.up.quantised()?,
+            down: mlp.down.quantised()?,
+            ..mlp
+        };
+        Ok(Self { attention, mlp, ..self })
+    }
+
     /// `(N, H) -> (N, H)`
     pub fn forward(
         &self,

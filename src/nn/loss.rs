@@ -55,7 +55,7 @@ impl<F: Fn(&Tensor) -> Result<Tensor>> Head for F {
     }
 }
 
-impl Head for Linear {
+impl Head for &Linear {
     fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
         self.frozen(hidden)
     }

@@ -83,6 +83,16 @@ impl<'a> MatrixMut<'a> {
         Self { start: values.as_mut_ptr(), rows, columns, stride: columns, values: PhantomData }
     }
 
+    /// Row `i`, its values side by side.
+    ///
+    /// # Panics
+    /// When there is no such row.
+    pub fn row(&mut self, i: usize) -> &mut [f32] {
+        assert!(i < self.rows, "row {i} of {}", self.rows);
+        // SAFETY: the row lies inside the matrix, which may be written through `self` alone.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(i * self.stride), self.columns) }
+    }
+
     fn reborrow(&mut self) -> MatrixMut<'_> {
         MatrixMut { values: PhantomData, ..*self }
     }

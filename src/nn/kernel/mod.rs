@@ -12,6 +12,8 @@
 //! | `parallel` | rows shared among threads, and the switch [`sequential`] |
 //! | `values` | tensors as slices and back |
 //! | `gemm` | matrices inside slices, and their product |
+//! | `team` | threads at hand between the small products of one token |
+//! | `quantised` | one row times a matrix in 8-bit integers |
 //! | `linear`, `norm`, `rope`, `mlp`, `attention`, `cross_entropy`, `sum` | one operation each |
 //!
 //! A kernel trusts shapes no more than a tensor operation does: it answers a wrong shape with an error. Infinities and NaN
@@ -24,9 +26,11 @@ mod linear;
 mod mlp;
 mod norm;
 mod parallel;
+mod quantised;
 mod rope;
 mod simd;
 mod sum;
+mod team;
 mod values;
 
 pub(super) use attention::attention;
@@ -35,8 +39,10 @@ pub(super) use linear::linear;
 pub(super) use mlp::{Curve, activated, gated};
 pub(super) use norm::{layer_norm, rms_norm};
 pub use parallel::sequential;
+pub(super) use quantised::{Quantised, quantised_linear};
 pub(super) use rope::rotate;
 pub(super) use sum::sum;
+pub use team::together;
 
 use candle_core::{DType, Tensor};
 

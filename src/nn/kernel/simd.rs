@@ -56,6 +56,13 @@ fn detected() -> Level {
     Level::Baseline
 }
 
+/// Whether bytes can be multiplied and added four at a time in the widest registers.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub fn has_vnni() -> bool {
+    level() == Level::Avx512 && is_x86_feature_detected!("avx512vnni")
+}
+
 /// Runs `check` at every level this processor has. Other tests may run at any of them meanwhile, which is as good.
 #[cfg(test)]
 pub fn at_every_level(mut check: impl FnMut(Level)) {

@@ -1,0 +1,108 @@
+use candle_core::{DType, Device};
+
+use super::super::simd::at_every_level;
+use super::super::testing::{assert_close, numbers, tensor};
+use super::*;
+
+fn quantised(weight: &Tensor) -> Arc<Quantised> {
+    Arc::new(Quantised::of(weight).unwrap().unwrap())
+}
+
+/// Values of a 4-bit file: 16 steps a block, each block with a step and an offset of its own.
+fn on_a_grid(out: usize, columns: usize) -> Tensor {
+    let draws = numbers(out * columns, 5);
+    let block = |(b, draws): (usize, &[f32])| {
+        let step = half::f16::from_f32(0.01 + b as f32 * 1e-4).to_f32();
+        let offset = half::f16::from_f32(-0.07 - b as f32 * 1e-3).to_f32();
+        // Every fourth block lacks its last value, as Q4_0 may.
+        let last = if b % 4 == 3 { 14.0 } else { 15.0 };
+        let code = |(j, draw): (usize, &f32)| match j {
+            0 => 0.0,
+            1 => last,
+            _ => ((draw + 1.0) * 8.0).floor().clamp(0.0, last),
+        };
+        draws.iter().enumerate().map(|draw| code(draw) * step + offset).collect::<Vec<f32>>()
+    };
+    let values: Vec<f32> = draws.chunks(BLOCK).enumerate().flat_map(block).collect();
+    Tensor::from_vec(values, (out, columns), &Device::Cpu).unwrap()
+}
+
+#[test]
+fn a_quantised_product_is_close_to_the_exact_one_at_every_level() {
+    for (out, columns) in [(1, 32), (16, 64), (37, 96), (129, 576)] {
+        for weight in [tensor(&[out, columns], 2), on_a_grid(out, columns)] {
+            let (x, bias) = (tensor(&[1, columns], 1), tensor(&[out], 3));
+            let exact = x.matmul(&weight.t().unwrap()).unwrap().broadcast_add(&bias).unwrap();
+            let weight = quantised(&weight);
+            at_every_level(|_| {
+                let ours = quantised_linear(&x, &weight, Some(&bias)).unwrap();
+                assert_close(&ours, &exact, 0.012);
+                let shared = team::together(|| quantised_linear(&x, &weight, Some(&bias)).unwrap());
+                assert_close(&shared, &ours, 1e-6);
+            });
+        }
+    }
+}
+
+/// Whole numbers between -127 and 127, with 127 in every block: rounding leaves them as they are.
+fn whole(count: usize, step: usize) -> Vec<f32> {
+    (0..count).map(|i| if i % BLOCK == 0 { 127.0 } else { (i * step % 255) as f32 - 127.0 }).collect()
+}
+
+fn exact(weight: &[f32], x: &[f32]) -> Vec<f32> {
+    let product = |row: &[f32]| row.iter().zip(x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum::<f64>();
+    weight.chunks(x.len()).map(|row| product(row) as f32).collect()
+}
+
+#[test]
+fn what_255_steps_can_say_is_said_exactly() {
+    let (x, weight) = (whole(64, 37), whole(20 * 64, 91));
+    let expected = exact(&weight, &x);
+    let weight = quantised(&Tensor::from_vec(weight, (20, 64), &Device::Cpu).unwrap());
+    assert!(matches!(weight.codes, Codes::Eight(_)));
+    at_every_level(|_| assert_eq!(weight.times(&x), expected));
+}
+
+#[test]
+fn what_16_steps_can_say_is_said_exactly() {
+    let x = whole(96, 37);
+    let weight = on_a_grid(20, 96);
+    let expected = exact(&weight.flatten_all().unwrap().to_vec1::<f32>().unwrap(), &x);
+    let weight = quantised(&weight);
+    assert!(matches!(weight.codes, Codes::Four(_)));
+    at_every_level(|_| {
+        for (ours, expected) in weight.times(&x).into_iter().zip(&expected) {
+            assert!((ours - expected).abs() <= 1e-5 * expected.abs().max(100.0), "{ours} instead of {expected}");
+        }
+    });
+}
+
+#[test]
+fn one_value_beside_the_grid_makes_the_matrix_one_of_eight_bits() {
+    let mut values = on_a_grid(20, 96).flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    values[19 * 96 + 40] += 0.003;
+    let weight = quantised(&Tensor::from_vec(values, (20, 96), &Device::Cpu).unwrap());
+    assert!(matches!(weight.codes, Codes::Eight(_)));
+}
+
+#[test]
+fn zeros_stay_zeros_and_what_is_no_number_is_not_hidden() {
+    let zeros = quantised(&Tensor::zeros((3, 32), DType::F32, &Device::Cpu).unwrap());
+    assert_eq!(zeros.times(&[1.0; 32]), [0.0; 3]);
+    for broken in [f32::NAN, f32::INFINITY] {
+        let mut values = vec![1.0; 32];
+        values[7] = broken;
+        let weight = quantised(&Tensor::from_vec(values.clone(), (1, 32), &Device::Cpu).unwrap());
+        assert!(!weight.times(&[1.0; 32])[0].is_finite());
+        let ones = quantised(&Tensor::ones((1, 32), DType::F32, &Device::Cpu).unwrap());
+        assert!(!ones.times(&values)[0].is_finite());
+    }
+}
+
+#[test]
+fn a_matrix_of_another_width_is_left_alone() {
+    assert!(Quantised::of(&tensor(&[4, 48], 1)).unwrap().is_none());
+    let weight = quantised(&tensor(&[4, 64], 1));
+    assert!(quantised_linear(&tensor(&[1, 32], 1), &weight, None).is_err());
+    assert!(quantised_linear(&tensor(&[2, 64], 1), &weight, None).is_err());
+}

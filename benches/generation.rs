@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use candle_core::{DType, Device, Tensor, Var};
 use common::{ids, report};
 use incontext::error::Result;
-use incontext::generate::{Decoding, Generator, LocalGenerator, Sampling};
+use incontext::generate::{Generator, LocalGenerator, Precision, Sampling};
 use incontext::hub;
 use incontext::models::{Batch, Model};
 use incontext::nn::loss::{Targets, cross_entropy};
@@ -27,22 +27,27 @@ fn main() {
         return;
     };
     let model = Model::load(&found.path, &Device::Cpu).expect("the default generator loads");
-    for tokens in [256, 1024] {
-        prefill(&model, tokens);
-    }
     step(&model);
+    prefill("prefill 256 in f32", 256, &model);
+    let model = Model { transformer: model.transformer.quantised().expect("fits"), ..model };
+    for tokens in [256, 1024] {
+        prefill(&format!("prefill {tokens}"), tokens, &model);
+    }
     drop(model);
-    for (how, decoding) in [("", Decoding::Int8), (" in f32", Decoding::F32)] {
-        let generator = LocalGenerator::load("smollm2", &found.path, &Device::Cpu, decoding).expect("loads");
-        decode(&format!("decode {WRITTEN}{how}"), &Generator::Local(Box::new(generator)));
+    for (how, precision) in [("", Precision::Int8), (" in f32", Precision::F32)] {
+        let case = format!("decode {WRITTEN}{how}");
+        if common::is_chosen(&case) {
+            let generator = LocalGenerator::load("smollm2", &found.path, &Device::Cpu, precision);
+            decode(&case, &Generator::Local(Box::new(generator.expect("loads"))));
+        }
     }
     common::report_memory();
 }
 
 /// The prompt, its logits included, as before the first token of an answer.
-fn prefill(model: &Model, tokens: usize) {
+fn prefill(case: &str, tokens: usize, model: &Model) {
     let batch = Batch::single(&ids(tokens, 48_000));
-    report(&format!("prefill {tokens}"), tokens, 7, || {
+    report(case, tokens, 7, || {
         let mut cache = KvCache::new(1);
         let hidden = model.transformer.forward(&batch, Pass::cached(&Bare, &mut cache)).expect("runs");
         let last = hidden.narrow(0, tokens - 1, 1).expect("has rows");
@@ -64,9 +69,6 @@ fn decode(case: &str, generator: &Generator) {
         assert_eq!(written.completion_tokens, max_tokens, "the story is long enough");
         start.elapsed().as_secs_f64()
     };
-    if !common::is_chosen(case) {
-        return;
-    }
     write(1);
     let mut rates: Vec<f64> =
         (0..7).map(|_| -write(1) + write(WRITTEN + 1)).map(|seconds| WRITTEN as f64 / seconds).collect();

@@ -1,7 +1,7 @@
-//! What decoding with weights in 8 bits costs in quality: perplexity of the default generator on the user's guide.
+//! What computing with small integers costs in quality: perplexity of the default generator on the user's guide.
 //!
-//! `cargo bench --bench perplexity` reads the first 2,000 tokens of `docs/`, file after file by name, once as a prompt in
-//! 32-bit floats and once token by token as an answer is written, and prints both perplexities. A number after `--` reads
+//! `cargo bench --bench perplexity` reads the first 2,000 tokens of `docs/`, file after file by name: in 32-bit floats, in
+//! small integers in one pass, as a prompt is read, and token by token, as an answer is written; and prints the perplexities. A number after `--` reads
 //! as many tokens instead.
 
 mod common;
@@ -29,8 +29,11 @@ fn main() -> Result<()> {
     let exact = perplexity(at_once(&model, &ids)?);
     println!("f32: {exact:.4} perplexity  ({} tokens, in one pass)", ids.len());
     let model = Model { transformer: model.transformer.quantised()?, ..model };
-    let quantised = perplexity(kernel::together(|| one_by_one(&model, &ids))?);
-    println!("int8: {quantised:.4} perplexity  (token by token; {:+.2} %)", 100.0 * (quantised / exact - 1.0));
+    let change = |perplexity: f64| 100.0 * (perplexity / exact - 1.0);
+    let read = perplexity(at_once(&model, &ids)?);
+    println!("int8, read: {read:.4} perplexity  (in one pass; {:+.2} %)", change(read));
+    let written = perplexity(kernel::together(|| one_by_one(&model, &ids))?);
+    println!("int8, written: {written:.4} perplexity  (token by token; {:+.2} %)", change(written));
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use super::printer::Printer;
 use super::settings::Settings;
 use crate::embed::{Embedder, HttpEncoder, LocalEncoder};
 use crate::error::{Error, IoContext, Result};
-use crate::generate::{Decoding, Generator, HttpGenerator, LocalGenerator};
+use crate::generate::{Precision, Generator, HttpGenerator, LocalGenerator};
 use crate::hub;
 use crate::index::Collection;
 use crate::text::tokenizer::Tokenizer;
@@ -95,7 +95,7 @@ pub fn generator(name: &str, settings: &Settings) -> Result<Generator> {
         return Ok(Generator::Http(HttpGenerator::new(model, settings.endpoint()?, context)));
     }
     let model = hub::resolve(name)?;
-    Ok(Generator::Local(Box::new(LocalGenerator::load(&model.name, &model.path, &Device::Cpu, Decoding::Int8)?)))
+    Ok(Generator::Local(Box::new(LocalGenerator::load(&model.name, &model.path, &Device::Cpu, Precision::Int8)?)))
 }
 
 /// What an endpoint calls the model, if `name` is one of an endpoint's.

@@ -6,7 +6,7 @@ mod scripted;
 mod stream;
 
 pub use http::HttpGenerator;
-pub use local::{Decoding, LocalGenerator};
+pub use local::{Precision, LocalGenerator};
 pub use scripted::Scripted;
 
 use std::ops::ControlFlow;

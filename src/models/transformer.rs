@@ -56,7 +56,7 @@ impl Transformer {
         Ok(Self { embedding, blocks, final_norm, head, rope, device: device.clone(), config })
     }
 
-    /// The same network, which computes a single row with its weights in 8 bits: see [`Linear::quantised`].
+    /// The same network, for being asked and not trained, with weights in small integers: see [`Linear::quantised`].
     ///
     /// # Errors
     /// When there is no memory for the copies.

@@ -15,7 +15,7 @@ pub struct Linear {
     pub weight: Tensor,
     /// `(out,)`
     pub bias: Option<Tensor>,
-    /// The weight in 8 bits, for a single row.
+    /// The weight in small integers, for a model that is asked and not trained.
     quantised: Option<Arc<Quantised>>,
 }
 
@@ -24,9 +24,9 @@ impl Linear {
         Self { site, weight, bias, quantised: None }
     }
 
-    /// Keeps the weight in 8 bits too, for the single row of a token that is being written: three times as fast, and not
-    /// exact. Products of several rows and those that are differentiated go on using `weight`. Nothing changes where the
-    /// kernel does not apply.
+    /// Keeps the weight in small integers too, for products that nobody differentiates: several times as fast, and not
+    /// exact. Products of many rows use them where the processor multiplies bytes in one instruction, and `weight`
+    /// elsewhere. Nothing changes where the kernel does not apply.
     ///
     /// # Errors
     /// When there is no memory for the copy.
@@ -55,8 +55,8 @@ impl Linear {
     /// through [`super::Adapter::linear`].
     pub fn frozen(&self, x: &Tensor) -> Result<Tensor> {
         if let Some(weight) = &self.quantised
-            && x.dim(0)? == 1
             && !x.track_op()
+            && (x.dim(0)? == 1 || kernel::rows_pay())
         {
             return Ok(kernel::quantised_linear(x, weight, self.bias.as_ref())?);
         }

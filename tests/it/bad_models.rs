@@ -13,7 +13,7 @@ use candle_core::quantized::gguf_file::{self, Value};
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 use incontext::embed::{Embedder, LocalEncoder, Overflow};
-use incontext::generate::{Decoding, LocalGenerator};
+use incontext::generate::{Precision, LocalGenerator};
 use incontext::models::{Batch, Model};
 use incontext::nn::Pass;
 use incontext::text::document::Format;
@@ -140,7 +140,7 @@ fn the_gguf_that_is_mutated_is_whole() {
     let folder = Folder::new();
     fs::write(folder.at("m.gguf"), gguf()).unwrap();
     attempt(&folder.at("m.gguf")).unwrap();
-    let generator = LocalGenerator::load("m", &folder.at("m.gguf"), &Device::Cpu, Decoding::Int8).unwrap();
+    let generator = LocalGenerator::load("m", &folder.at("m.gguf"), &Device::Cpu, Precision::Int8).unwrap();
     assert_eq!(generator.parameters(), 24 * 8 + 4 * 64 + 3 * 128 + 3 * 8);
 }
 

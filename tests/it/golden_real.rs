@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{D, Device, Tensor};
 use incontext::embed::{Embedder, LocalEncoder, Overflow};
-use incontext::generate::{Decoding, Generator, LocalGenerator, Sampling};
+use incontext::generate::{Precision, Generator, LocalGenerator, Sampling};
 use incontext::models::{Batch, Model};
 use incontext::nn::{Bare, KvCache, Pass, kernel};
 use incontext::text::layout::Layout;
@@ -89,7 +89,7 @@ fn logits_and_token_probabilities_equal_the_references() {
 fn chats_render_and_continue_as_the_references_do() {
     let Some(path) = defaults::generator() else { return };
     // To the letter: weights in 8 bits may prefer another word where two are nearly as likely.
-    let generator = LocalGenerator::load("smollm2", &path, &Device::Cpu, Decoding::F32).unwrap();
+    let generator = LocalGenerator::load("smollm2", &path, &Device::Cpu, Precision::F32).unwrap();
     let generator = Generator::Local(Box::new(generator));
     for row in json("smollm2.json") {
         let messages: Vec<Message> = serde_json::from_value(row["messages"].clone()).unwrap();

@@ -13,7 +13,7 @@
 //! | `values` | tensors as slices and back |
 //! | `gemm` | matrices inside slices, and their product |
 //! | `team` | threads at hand between the small products of one token |
-//! | `quantised` | one row times a matrix in 8-bit integers |
+//! | `quantised` | rows times a matrix in small integers, for models that are asked and not trained |
 //! | `linear`, `norm`, `rope`, `mlp`, `attention`, `cross_entropy`, `sum` | one operation each |
 //!
 //! A kernel trusts shapes no more than a tensor operation does: it answers a wrong shape with an error. Infinities and NaN
@@ -39,7 +39,7 @@ pub(super) use linear::linear;
 pub(super) use mlp::{Curve, activated, gated};
 pub(super) use norm::{layer_norm, rms_norm};
 pub use parallel::sequential;
-pub(super) use quantised::{Quantised, quantised_linear};
+pub(super) use quantised::{Quantised, quantised_linear, rows_pay};
 pub(super) use rope::rotate;
 pub(super) use sum::sum;
 pub use team::together;

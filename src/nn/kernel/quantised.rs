@@ -1,27 +1,32 @@
-//! A row times a matrix in small integers: `y = W x` for the one token that is being written.
+//! Rows times a matrix in small integers: `y = x Wᵀ` where a model is asked and not trained.
 //!
-//! With one row to multiply there is nothing to reuse: each weight is read for one multiplication, and the time is that of
-//! reading them. So weights are kept as codes of 8 bits, or of 4 where that loses nothing, in blocks of [`BLOCK`] columns,
-//! each block with a scale of its own (as GGUF's Q8_0 and Q4_1 have); the row is rounded to 8 bits in the same blocks, and
-//! sums within a block are whole numbers.
+//! For the one row of a token that is being written there is nothing to reuse: each weight is read for one multiplication,
+//! and the time is that of reading them. For the many rows of a prompt it is that of multiplying, and four products of bytes
+//! take the time of one of floats. So weights are kept as codes of 8 bits, or of 4 where that loses nothing, in blocks of
+//! [`BLOCK`] columns, each block with a scale of its own (as GGUF's Q8_0 and Q4_1 have); rows are rounded to 8 bits in the
+//! same blocks, and sums within a block are whole numbers.
 //!
 //! | file | what |
 //! | --- | --- |
 //! | `eight` | any matrix, rounded to 255 steps a block |
 //! | `four` | a matrix that lies on 16 steps a block already, because its file has it so |
 //!
-//! Sixteen rows lie interleaved, four columns of each at a time: a 512-bit register then holds sixteen sums, one a row, and
-//! `vpdpbusd` adds four products to each of them at once. Processors without it run the plain loop.
+//! Sixteen rows of the weight lie interleaved, four columns of each at a time: a 512-bit register then holds sixteen sums, one
+//! a row, and `vpdpbusd` adds four products to each of them at once. Processors without it run the plain loop, which pays for
+//! a single row only.
 
 mod eight;
 mod four;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
 
 use super::gemm::Shared;
-use super::simd::vectorised;
+use super::parallel::{may_split, rows_a_task};
+use super::simd::{self, vectorised};
 use super::{team, values};
 use eight::Eight;
 use four::Four;
@@ -32,10 +37,12 @@ const BLOCK: usize = 32;
 const LANES: usize = 16;
 /// Columns of a row that lie side by side.
 const QUAD: usize = 4;
+/// Rows of `x` that are computed together: their sums stay in the nearest cache.
+const TILE: usize = 128;
 /// Codes that fill a register: four columns of sixteen rows.
 const REGISTER: usize = LANES * QUAD;
 
-/// A weight `(out, in)` in small integers, with which no gradient and no second row is computed.
+/// A weight `(out, in)` in small integers, with which no gradient is computed.
 #[derive(Debug)]
 pub struct Quantised {
     out: usize,
@@ -72,51 +79,120 @@ impl Quantised {
         self.blocks * BLOCK
     }
 
-    /// `W x`
+    /// `x Wᵀ` for rows of `x` laid end to end, and so are the sums.
     fn times(&self, x: &[f32]) -> Vec<f32> {
-        let row = Row::of(x);
-        let groups = self.out.div_ceil(LANES);
-        let mut y = vec![0.0; groups * LANES];
-        let parts = groups.min(2 * team::members());
-        let out = Shared::new(&mut y, LANES);
-        team::share(parts, |part| {
-            for group in part * groups / parts..(part + 1) * groups / parts {
-                // SAFETY: each group is in one part only.
-                let mut y = unsafe { out.window(group..group + 1, 0..LANES) };
+        let x = Rows::of(x, self.columns());
+        let (rows, groups) = (x.len(), self.out.div_ceil(LANES));
+        let mut y = vec![0.0; rows * self.out];
+        let out = Shared::new(&mut y, self.out);
+        let product = |group: usize| {
+            let columns = group * LANES..self.out.min((group + 1) * LANES);
+            let mut tile = [[0.0; LANES]; TILE];
+            for start in (0..rows).step_by(TILE) {
+                let x = x.part(start..rows.min(start + TILE));
+                let tile = &mut tile[..x.len()];
+                tile.fill([0.0; LANES]);
                 match &self.codes {
-                    Codes::Eight(codes) => codes.sums(group, &row, y.row(0)),
-                    Codes::Four(codes) => codes.sums(group, &row, y.row(0)),
+                    Codes::Eight(codes) => codes.add_products(group, x, tile),
+                    Codes::Four(codes) => codes.add_products(group, x, tile),
+                }
+                // SAFETY: each group writes columns of its own.
+                let mut y = unsafe { out.window(start..start + tile.len(), columns.clone()) };
+                for (i, sums) in tile.iter().enumerate() {
+                    y.row(i).copy_from_slice(&sums[..columns.len()]);
                 }
             }
-        });
-        y.truncate(self.out);
+        };
+        if rows > 1 && may_split() {
+            (0..groups).into_par_iter().for_each(product);
+        } else {
+            let parts = groups.min(2 * team::members());
+            team::share(parts, |part| {
+                (part * groups / parts..(part + 1) * groups / parts).for_each(product);
+            });
+        }
         y
     }
 }
 
-/// The row `x`, rounded: `x[j] ≈ scales[b] codes[j]` in block `b`.
-struct Row {
+/// Whether this processor multiplies small integers faster than floats even where weights are reused.
+pub fn rows_pay() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return simd::has_vnni();
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// Rounded rows of `x`: `x[i, j] ≈ scales[i, b] codes[i, j]` in block `b`.
+struct Rows {
+    blocks: usize,
+    /// `(N, blocks * BLOCK)`
     codes: Vec<i8>,
+    /// `(N, blocks)`
     scales: Vec<f32>,
-    /// Of the codes of each block.
+    /// Of the codes of each block, `(N, blocks)`.
     sums: Vec<i32>,
 }
 
-impl Row {
-    fn of(x: &[f32]) -> Self {
-        let blocks = x.len() / BLOCK;
-        let mut row = Self { codes: vec![0; x.len()], scales: vec![0.0; blocks], sums: vec![0; blocks] };
-        round_row(x, &mut row.codes, &mut row.scales, &mut row.sums);
-        row
+/// Some of the rows of [`Rows`].
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    blocks: usize,
+    codes: &'a [i8],
+    scales: &'a [f32],
+    sums: &'a [i32],
+}
+
+impl Rows {
+    fn of(x: &[f32], columns: usize) -> Self {
+        let (rows, blocks) = (x.len() / columns, columns / BLOCK);
+        let mut all = Self {
+            blocks,
+            codes: vec![0; x.len()],
+            scales: vec![0.0; rows * blocks],
+            sums: vec![0; rows * blocks],
+        };
+        let task = rows_a_task(rows, columns);
+        let tasks = all.codes.par_chunks_mut(task * columns).zip(all.scales.par_chunks_mut(task * blocks));
+        let tasks = tasks.zip(all.sums.par_chunks_mut(task * blocks)).zip(x.par_chunks(task * columns));
+        if task < rows {
+            tasks.for_each(|(((codes, scales), sums), x)| round_rows(x, codes, scales, sums));
+        } else {
+            round_rows(x, &mut all.codes, &mut all.scales, &mut all.sums);
+        }
+        all
     }
 
-    fn block(&self, b: usize) -> &[i8; BLOCK] {
-        &self.codes.as_chunks().0[b]
+    fn len(&self) -> usize {
+        self.scales.len() / self.blocks
+    }
+
+    fn part(&self, rows: Range<usize>) -> Part<'_> {
+        let of_blocks = rows.start * self.blocks..rows.end * self.blocks;
+        Part {
+            blocks: self.blocks,
+            codes: &self.codes[of_blocks.start * BLOCK..of_blocks.end * BLOCK],
+            scales: &self.scales[of_blocks.clone()],
+            sums: &self.sums[of_blocks],
+        }
+    }
+}
+
+impl Part<'_> {
+    fn len(self) -> usize {
+        self.scales.len() / self.blocks
+    }
+
+    /// Codes, scale and sum of block `b` of row `i`.
+    #[inline(always)]
+    fn block(&self, i: usize, b: usize) -> (&[i8; BLOCK], f32, i32) {
+        let at = i * self.blocks + b;
+        (&self.codes.as_chunks().0[at], self.scales[at], self.sums[at])
     }
 }
 
 vectorised! {
-    fn round_row(x: &[f32], codes: &mut [i8], scales: &mut [f32], sums: &mut [i32]) {
+    fn round_rows(x: &[f32], codes: &mut [i8], scales: &mut [f32], sums: &mut [i32]) {
         let blocks = x.as_chunks::<BLOCK>().0.iter().zip(codes.as_chunks_mut::<BLOCK>().0);
         for (b, (x, codes)) in blocks.enumerate() {
             (*codes, scales[b]) = rounded(x);
@@ -156,27 +232,56 @@ fn place(lane: usize, j: usize) -> usize {
     j / QUAD * REGISTER + lane * QUAD + j % QUAD
 }
 
-/// Four codes of the row in each lane.
+/// What the kernels in 512-bit registers share.
 #[cfg(target_arch = "x86_64")]
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn four_codes(codes: &[i8; QUAD]) -> std::arch::x86_64::__m512i {
-    std::arch::x86_64::_mm512_set1_epi32(i32::from_le_bytes(codes.map(|q| q as u8)))
-}
+mod registers {
+    use std::arch::x86_64::*;
 
-/// 64 bytes.
+    use super::{BLOCK, LANES, QUAD, REGISTER};
+
+    /// `start` plus the products of a block of sixteen rows with a block of `x`, a lane a row.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    pub fn dots(codes: &[__m512i; BLOCK / QUAD], x: &[i8; BLOCK], start: __m512i) -> __m512i {
+        let x = x.as_chunks::<QUAD>().0;
+        // Four columns of `x` in every lane.
+        let quad = |i: usize| _mm512_set1_epi32(i32::from_le_bytes(x[i].map(|q| q as u8)));
+        let (mut even, mut odd) = (start, _mm512_setzero_si512());
+        for i in (0..BLOCK / QUAD).step_by(2) {
+            even = _mm512_dpbusd_epi32(even, codes[i], quad(i));
+            odd = _mm512_dpbusd_epi32(odd, codes[i + 1], quad(i + 1));
+        }
+        _mm512_add_epi32(even, odd)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub fn load(codes: &[u8; REGISTER]) -> __m512i {
+        // SAFETY: the array has 64 bytes.
+        unsafe { _mm512_loadu_si512(codes.as_ptr().cast()) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub fn load_floats(values: &[f32; LANES]) -> __m512 {
+        // SAFETY: the array has 16 floats.
+        unsafe { _mm512_loadu_ps(values.as_ptr()) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub fn store(values: &mut [f32; LANES], register: __m512) {
+        // SAFETY: the array has 16 floats.
+        unsafe { _mm512_storeu_ps(values.as_mut_ptr(), register) }
+    }
+}
 #[cfg(target_arch = "x86_64")]
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn load(codes: &[u8; REGISTER]) -> std::arch::x86_64::__m512i {
-    // SAFETY: the array has as many.
-    unsafe { std::arch::x86_64::_mm512_loadu_si512(codes.as_ptr().cast()) }
-}
+use registers::{dots, load, load_floats, store};
 
-/// `x` `(1, in)` times the transposed `weight` `(out, in)`, plus `bias` -> `(1, out)`, without a gradient.
+/// `x` `(N, in)` times the transposed `weight` `(out, in)`, plus `bias` -> `(N, out)`, without a gradient.
 pub fn quantised_linear(x: &Tensor, weight: &Arc<Quantised>, bias: Option<&Tensor>) -> Result<Tensor> {
-    let (rows, columns) = x.dims2()?;
-    if rows != 1 || columns != weight.columns() || bias.is_some_and(|bias| bias.dims() != [weight.out]) {
+    let (_, columns) = x.dims2()?;
+    if columns != weight.columns() || bias.is_some_and(|bias| bias.dims() != [weight.out]) {
         candle_core::bail!(
             "quantised linear: x {:?} and weight ({}, {}) disagree",
             x.shape(),
@@ -184,22 +289,22 @@ pub fn quantised_linear(x: &Tensor, weight: &Arc<Quantised>, bias: Option<&Tenso
             weight.columns()
         );
     }
-    let y = x.contiguous()?.apply_op1_no_bwd(&RowTimes(Arc::clone(weight)))?;
+    let y = x.contiguous()?.apply_op1_no_bwd(&RowsTimes(Arc::clone(weight)))?;
     match bias {
         Some(bias) => y.broadcast_add(bias),
         None => Ok(y),
     }
 }
 
-struct RowTimes(Arc<Quantised>);
+struct RowsTimes(Arc<Quantised>);
 
-impl CustomOp1 for RowTimes {
+impl CustomOp1 for RowsTimes {
     fn name(&self) -> &'static str {
         "quantised-linear"
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        values::output(self.0.times(values::slice(x, layout)?), (1, self.0.out))
+        values::output(self.0.times(values::slice(x, layout)?), (layout.dims()[0], self.0.out))
     }
 }
 

@@ -5,7 +5,7 @@
 use rayon::prelude::*;
 
 use super::super::simd::{self, vectorised};
-use super::{BLOCK, LANES, QUAD, REGISTER, Row, place, rounded};
+use super::{BLOCK, LANES, Part, QUAD, REGISTER, place, rounded};
 
 /// Codes of one block of sixteen rows.
 const CODES: usize = LANES * BLOCK;
@@ -39,17 +39,17 @@ impl Eight {
         Self { blocks, codes, scales }
     }
 
-    /// The products of sixteen rows, the `group`-th, with `row`.
+    /// Adds the products of sixteen rows of the weight, the `group`-th, with each row of `x`.
     #[inline]
-    pub fn sums(&self, group: usize, row: &Row, y: &mut [f32]) {
+    pub fn add_products(&self, group: usize, x: Part, sums: &mut [[f32; LANES]]) {
         let codes = &self.codes[group * self.blocks * CODES..][..self.blocks * CODES];
         let scales = &self.scales[group * self.blocks * LANES..][..self.blocks * LANES];
         #[cfg(target_arch = "x86_64")]
         if simd::has_vnni() {
             // SAFETY: the processor has these instructions.
-            return unsafe { vnni(codes, scales, row, y) };
+            return unsafe { vnni(codes, scales, x, sums) };
         }
-        plain(codes, scales, row, y);
+        plain(codes, scales, x, sums);
     }
 }
 
@@ -65,50 +65,44 @@ vectorised! {
         }
     }
 
-    fn plain(codes: &[u8], scales: &[f32], row: &Row, y: &mut [f32]) {
-        let mut totals = [0f32; LANES];
+    fn plain(codes: &[u8], scales: &[f32], x: Part, sums: &mut [[f32; LANES]]) {
         let blocks = codes.as_chunks::<CODES>().0.iter().zip(scales.as_chunks::<LANES>().0);
         for (b, (codes, scales)) in blocks.enumerate() {
-            let mut sums = [-ZERO * row.sums[b]; LANES];
-            let quads = codes.as_chunks::<REGISTER>().0.iter().zip(row.block(b).as_chunks::<QUAD>().0);
-            for (codes, x) in quads {
-                for (sum, codes) in sums.iter_mut().zip(codes.as_chunks::<QUAD>().0) {
-                    for (&u, &q) in codes.iter().zip(x) {
-                        *sum += i32::from(u) * i32::from(q);
+            for (i, sums) in sums.iter_mut().enumerate() {
+                let (x, scale, sum) = x.block(i, b);
+                let mut dots = [-ZERO * sum; LANES];
+                for (codes, x) in codes.as_chunks::<REGISTER>().0.iter().zip(x.as_chunks::<QUAD>().0) {
+                    for (dot, codes) in dots.iter_mut().zip(codes.as_chunks::<QUAD>().0) {
+                        for (&u, &q) in codes.iter().zip(x) {
+                            *dot += i32::from(u) * i32::from(q);
+                        }
                     }
                 }
-            }
-            for ((total, sum), scale) in totals.iter_mut().zip(sums).zip(scales) {
-                *total += sum as f32 * (scale * row.scales[b]);
+                for ((sum, dot), weight_scale) in sums.iter_mut().zip(dots).zip(scales) {
+                    *sum += dot as f32 * (weight_scale * scale);
+                }
             }
         }
-        y.copy_from_slice(&totals);
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn vnni(codes: &[u8], scales: &[f32], row: &Row, y: &mut [f32]) {
+fn vnni(codes: &[u8], scales: &[f32], x: Part, sums: &mut [[f32; LANES]]) {
     use std::arch::x86_64::*;
 
-    use super::{four_codes, load};
+    use super::{dots, load, load_floats, store};
 
-    let mut total = _mm512_setzero_ps();
     let blocks = codes.as_chunks::<CODES>().0.iter().zip(scales.as_chunks::<LANES>().0);
     for (b, (codes, scales)) in blocks.enumerate() {
-        let mut even = _mm512_set1_epi32(-ZERO * row.sums[b]);
-        let mut odd = _mm512_setzero_si512();
-        let (codes, x) = (codes.as_chunks::<REGISTER>().0, row.block(b).as_chunks::<QUAD>().0);
-        for i in (0..BLOCK / QUAD).step_by(2) {
-            even = _mm512_dpbusd_epi32(even, load(&codes[i]), four_codes(&x[i]));
-            odd = _mm512_dpbusd_epi32(odd, load(&codes[i + 1]), four_codes(&x[i + 1]));
+        let codes = codes.as_chunks::<REGISTER>().0;
+        let codes: [__m512i; BLOCK / QUAD] = std::array::from_fn(|quad| load(&codes[quad]));
+        let scales = load_floats(scales);
+        for (i, sums) in sums.iter_mut().enumerate() {
+            let (x, scale, sum) = x.block(i, b);
+            let dots = dots(&codes, x, _mm512_set1_epi32(-ZERO * sum));
+            let scales = _mm512_mul_ps(scales, _mm512_set1_ps(scale));
+            store(sums, _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), scales, load_floats(sums)));
         }
-        // SAFETY: the array has 16 floats.
-        let scales = unsafe { _mm512_loadu_ps(scales.as_ptr()) };
-        let scales = _mm512_mul_ps(scales, _mm512_set1_ps(row.scales[b]));
-        total = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(even, odd)), scales, total);
     }
-    let y: &mut [f32; LANES] = y.try_into().expect("sixteen sums");
-    // SAFETY: there is room for 16 floats.
-    unsafe { _mm512_storeu_ps(y.as_mut_ptr(), total) };
 }

@@ -9,7 +9,7 @@ use half::f16;
 use rayon::prelude::*;
 
 use super::super::simd::{self, vectorised};
-use super::{BLOCK, LANES, QUAD, REGISTER, Row, extreme, place};
+use super::{BLOCK, LANES, Part, QUAD, REGISTER, extreme, place};
 
 /// Bytes of one block of sixteen rows: two codes each.
 const BYTES: usize = LANES * BLOCK / 2;
@@ -47,17 +47,17 @@ impl Four {
         Some(Self { blocks, codes, grids })
     }
 
-    /// The products of sixteen rows, the `group`-th, with `row`.
+    /// Adds the products of sixteen rows of the weight, the `group`-th, with each row of `x`.
     #[inline]
-    pub fn sums(&self, group: usize, row: &Row, y: &mut [f32]) {
+    pub fn add_products(&self, group: usize, x: Part, sums: &mut [[f32; LANES]]) {
         let codes = &self.codes[group * self.blocks * BYTES..][..self.blocks * BYTES];
         let grids = &self.grids[group * self.blocks * 2 * LANES..][..self.blocks * 2 * LANES];
         #[cfg(target_arch = "x86_64")]
         if simd::has_vnni() {
             // SAFETY: the processor has these instructions.
-            return unsafe { vnni(codes, grids, row, y) };
+            return unsafe { vnni(codes, grids, x, sums) };
         }
-        plain(codes, grids, row, y);
+        plain(codes, grids, x, sums);
     }
 }
 
@@ -97,35 +97,35 @@ vectorised! {
         Some(())
     }
 
-    fn plain(codes: &[u8], grids: &[f16], row: &Row, y: &mut [f32]) {
-        let mut totals = [0f32; LANES];
+    fn plain(codes: &[u8], grids: &[f16], x: Part, sums: &mut [[f32; LANES]]) {
         let blocks = codes.as_chunks::<BYTES>().0.iter().zip(grids.as_chunks::<{ 2 * LANES }>().0);
         for (b, (codes, grids)) in blocks.enumerate() {
-            let mut sums = [0i32; LANES];
-            let pairs = codes.as_chunks::<REGISTER>().0.iter().zip(row.block(b).as_chunks::<{ 2 * QUAD }>().0);
-            for (codes, x) in pairs {
-                for (sum, codes) in sums.iter_mut().zip(codes.as_chunks::<QUAD>().0) {
-                    for (j, &code) in codes.iter().enumerate() {
-                        *sum += i32::from(code & 15) * i32::from(x[j]) + i32::from(code >> 4) * i32::from(x[QUAD + j]);
+            let grids = grids.map(f16::to_f32);
+            for (i, sums) in sums.iter_mut().enumerate() {
+                let (x, scale, sum) = x.block(i, b);
+                let mut dots = [0i32; LANES];
+                for (codes, x) in codes.as_chunks::<REGISTER>().0.iter().zip(x.as_chunks::<{ 2 * QUAD }>().0) {
+                    for (dot, codes) in dots.iter_mut().zip(codes.as_chunks::<QUAD>().0) {
+                        for (j, &code) in codes.iter().enumerate() {
+                            *dot += i32::from(code & 15) * i32::from(x[j])
+                                + i32::from(code >> 4) * i32::from(x[QUAD + j]);
+                        }
                     }
                 }
-            }
-            let scale = row.scales[b];
-            let offset = scale * row.sums[b] as f32;
-            for (lane, (total, sum)) in totals.iter_mut().zip(sums).enumerate() {
-                *total += sum as f32 * (grids[lane].to_f32() * scale) + grids[LANES + lane].to_f32() * offset;
+                for (lane, (total, dot)) in sums.iter_mut().zip(dots).enumerate() {
+                    *total += dot as f32 * (grids[lane] * scale) + grids[LANES + lane] * (scale * sum as f32);
+                }
             }
         }
-        y.copy_from_slice(&totals);
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn vnni(codes: &[u8], grids: &[f16], row: &Row, y: &mut [f32]) {
+fn vnni(codes: &[u8], grids: &[f16], x: Part, sums: &mut [[f32; LANES]]) {
     use std::arch::x86_64::*;
 
-    use super::{four_codes, load};
+    use super::{dots, load, load_floats, store};
 
     let halves = |values: &[f16]| {
         let values: &[f16; LANES] = values.try_into().expect("sixteen values");
@@ -133,24 +133,21 @@ fn vnni(codes: &[u8], grids: &[f16], row: &Row, y: &mut [f32]) {
         _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(values.as_ptr().cast()) })
     };
     let low = _mm512_set1_epi8(15);
-    let mut total = _mm512_setzero_ps();
     let blocks = codes.as_chunks::<BYTES>().0.iter().zip(grids.as_chunks::<{ 2 * LANES }>().0);
     for (b, (codes, grids)) in blocks.enumerate() {
-        let (mut even, mut odd) = (_mm512_setzero_si512(), _mm512_setzero_si512());
-        let (codes, x) = (codes.as_chunks::<REGISTER>().0, row.block(b).as_chunks::<QUAD>().0);
-        for (i, codes) in codes.iter().enumerate() {
-            let codes = load(codes);
-            let high = _mm512_and_si512(_mm512_srli_epi16::<4>(codes), low);
-            even = _mm512_dpbusd_epi32(even, _mm512_and_si512(codes, low), four_codes(&x[2 * i]));
-            odd = _mm512_dpbusd_epi32(odd, high, four_codes(&x[2 * i + 1]));
-        }
-        let scale = row.scales[b];
+        let codes = codes.as_chunks::<REGISTER>().0;
+        let codes: [__m512i; BLOCK / QUAD] = std::array::from_fn(|quad| {
+            let both = load(&codes[quad / 2]);
+            let codes = if quad % 2 == 0 { both } else { _mm512_srli_epi16::<4>(both) };
+            _mm512_and_si512(codes, low)
+        });
         let (steps, offsets) = (halves(&grids[..LANES]), halves(&grids[LANES..]));
-        let sums = _mm512_cvtepi32_ps(_mm512_add_epi32(even, odd));
-        total = _mm512_fmadd_ps(sums, _mm512_mul_ps(steps, _mm512_set1_ps(scale)), total);
-        total = _mm512_fmadd_ps(offsets, _mm512_set1_ps(scale * row.sums[b] as f32), total);
+        for (i, sums) in sums.iter_mut().enumerate() {
+            let (x, scale, sum) = x.block(i, b);
+            let dots = _mm512_cvtepi32_ps(dots(&codes, x, _mm512_setzero_si512()));
+            let steps = _mm512_mul_ps(steps, _mm512_set1_ps(scale));
+            let total = _mm512_fmadd_ps(dots, steps, load_floats(sums));
+            store(sums, _mm512_fmadd_ps(offsets, _mm512_set1_ps(scale * sum as f32), total));
+        }
     }
-    let y: &mut [f32; LANES] = y.try_into().expect("sixteen sums");
-    // SAFETY: there is room for 16 floats.
-    unsafe { _mm512_storeu_ps(y.as_mut_ptr(), total) };
 }

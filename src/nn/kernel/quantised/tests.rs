@@ -31,15 +31,17 @@ fn on_a_grid(out: usize, columns: usize) -> Tensor {
 fn a_quantised_product_is_close_to_the_exact_one_at_every_level() {
     for (out, columns) in [(1, 32), (16, 64), (37, 96), (129, 576)] {
         for weight in [tensor(&[out, columns], 2), on_a_grid(out, columns)] {
-            let (x, bias) = (tensor(&[1, columns], 1), tensor(&[out], 3));
-            let exact = x.matmul(&weight.t().unwrap()).unwrap().broadcast_add(&bias).unwrap();
-            let weight = quantised(&weight);
-            at_every_level(|_| {
-                let ours = quantised_linear(&x, &weight, Some(&bias)).unwrap();
-                assert_close(&ours, &exact, 0.012);
-                let shared = team::together(|| quantised_linear(&x, &weight, Some(&bias)).unwrap());
-                assert_close(&shared, &ours, 1e-6);
-            });
+            let codes = quantised(&weight);
+            for rows in [1, 3, TILE + 5] {
+                let (x, bias) = (tensor(&[rows, columns], 1), tensor(&[out], 3));
+                let exact = x.matmul(&weight.t().unwrap()).unwrap().broadcast_add(&bias).unwrap();
+                at_every_level(|_| {
+                    let ours = quantised_linear(&x, &codes, Some(&bias)).unwrap();
+                    assert_close(&ours, &exact, 0.012);
+                    let shared = team::together(|| quantised_linear(&x, &codes, Some(&bias)).unwrap());
+                    assert_close(&shared, &ours, 1e-6);
+                });
+            }
         }
     }
 }
@@ -104,5 +106,5 @@ fn a_matrix_of_another_width_is_left_alone() {
     assert!(Quantised::of(&tensor(&[4, 48], 1)).unwrap().is_none());
     let weight = quantised(&tensor(&[4, 64], 1));
     assert!(quantised_linear(&tensor(&[1, 32], 1), &weight, None).is_err());
-    assert!(quantised_linear(&tensor(&[2, 64], 1), &weight, None).is_err());
+    assert!(quantised_linear(&tensor(&[2, 64], 1), &weight, Some(&tensor(&[3], 1))).is_err());
 }

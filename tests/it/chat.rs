@@ -2,9 +2,10 @@
 //! wants.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -382,20 +383,38 @@ fn in_a_terminal_lines_are_edited_and_remembered() {
         return;
     };
     let mut keys = child.stdin.take().unwrap();
-    let mut type_in = |text: &str| {
-        keys.write_all(text.as_bytes()).unwrap();
-        thread::sleep(Duration::from_millis(1500));
+    let shown = Arc::new(Mutex::new(String::new()));
+    let (mut out, screen) = (child.stdout.take().unwrap(), Arc::clone(&shown));
+    thread::spawn(move || {
+        let mut piece = [0; 4096];
+        while let Ok(n @ 1..) = out.read(&mut piece) {
+            screen.lock().unwrap().push_str(&String::from_utf8_lossy(&piece[..n]));
+        }
+    });
+    // A prompt begins by asking the terminal to mark what is pasted.
+    let prompts = || shown.lock().unwrap().matches("\u{1b}[?2004h").count();
+    let wait = |prompt: usize| {
+        let start = Instant::now();
+        while prompts() < prompt {
+            assert!(start.elapsed() < Duration::from_secs(60), "{}", shown.lock().unwrap());
+            thread::sleep(Duration::from_millis(20));
+        }
     };
-    thread::sleep(Duration::from_secs(3));
     // A slip taken back with the backspace key, a line thrown away with Ctrl-C, a command completed with Tab.
-    type_in("When does the support contract ends\u{7f}?\r");
-    type_in("never asked\u{3}");
-    type_in("Who signed it?\r");
-    type_in("/he\t\r");
-    type_in("\u{3}");
-    type_in("\u{3}");
-    let Ran { code, out, .. } = Ran::of(child.wait_with_output().unwrap());
-    assert_eq!(code, Some(0), "{out}");
+    let typed = [
+        "When does the support contract ends\u{7f}?\r",
+        "never asked\u{3}",
+        "Who signed it?\r",
+        "/he\t\r",
+        "\u{3}",
+        "\u{3}",
+    ];
+    for (before, keys_of) in typed.iter().enumerate() {
+        wait(before + 1);
+        keys.write_all(keys_of.as_bytes()).unwrap();
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let out = shown.lock().unwrap().clone();
     for said in [
         "asking `default`",
         "31 March 2027",

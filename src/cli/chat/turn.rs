@@ -13,7 +13,7 @@ use crate::embed::Embedder;
 use crate::engine::Places;
 use crate::engine::ask::{Answering, Ask, Generation, Progress};
 use crate::engine::chat::{Conversation, Rewriter, StandAlone, Turn};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::generate::Generator;
 use crate::index::Collection;
 use crate::prompt::Template;
@@ -85,7 +85,9 @@ impl Job {
                 self.conversation.stand_alone(&self.asked, rewriter, &mut || teller.go_on())?
             }
         };
-        let _ = teller.tell(Event::Asked(stand_alone.clone()));
+        if teller.tell(Event::Asked(stand_alone.clone())).is_break() {
+            return Err(Error::interrupted("stopped"));
+        }
         let history = self.conversation.history();
         let places = &self.settings.places;
         let ask = Ask {

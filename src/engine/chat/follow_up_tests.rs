@@ -148,6 +148,12 @@ fn a_person_is_looked_for_in_the_answer_and_a_subject_in_the_title() {
 }
 
 #[test]
+fn a_whole_page_is_no_follow_up() {
+    let before = Before { question: "What is ownership?", ..Before::default() };
+    assert_eq!(stand_alone(&"is it ".repeat(200_000), &before), None);
+}
+
+#[test]
 fn nothing_said_before_nothing_to_lean_on() {
     assert_eq!(stand_alone("Why?", &Before::default()), None);
 }

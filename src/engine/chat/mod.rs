@@ -9,6 +9,7 @@
 //! has been answered yet, the last is better than nothing.
 
 pub mod follow_up;
+mod leaning;
 mod markdown;
 mod phrases;
 pub mod rewrite;

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::defaults;
 use crate::mock::{Reply, Seen, Server, delta, nobody};
-use crate::run::{Folder, Ran};
+use crate::run::{Folder, Ran, lines as lines_of};
 
 const CONTRACTS: [(&str, &str); 3] = [
     (
@@ -59,8 +59,20 @@ fn a_conversation_through_a_pipe_rewrites_its_follow_ups_by_rule() {
         ["When does the support contract end?", "Who signed it?", "and the lease?", "", "= Who signed it?"];
     let Ran { code, out, err } = chat(&folder, &[], &questions[..3]);
     assert_eq!(code, Some(0), "{out}{err}");
-    insta::assert_snapshot!(out, @"");
-    insta::assert_snapshot!(err, @"");
+    insta::assert_snapshot!(out, @r"
+    The support contract with Hansen ends on 31 March 2027. [1]
+      [1] work/support.md:3  Support contract
+
+    The support contract with Hansen ends on 31 March 2027. The support contract was signed by Maria Lang in Bergen. [1]
+      [1] work/support.md:3  Support contract
+
+    The lease was signed by Peter Olsen. [1]
+      [1] work/lease.md:3  Lease
+    ");
+    insta::assert_snapshot!(err, @r"
+    asked as: Who signed the support contract?
+    asked as: Who signed the lease?
+    ");
 
     let answers = answers(&folder, &[], &questions);
     let of = |at: usize, key: &str| answers[at][key].clone();
@@ -126,9 +138,90 @@ fn commands_show_switch_save_and_forget() {
     ];
     let Ran { code, out, err } = chat(&folder, &[], &lines);
     assert_eq!(code, Some(0), "{out}{err}");
-    insta::assert_snapshot!(out, @"");
-    insta::assert_snapshot!(err, @"");
-    insta::assert_snapshot!(fs::read_to_string(folder.at("talk.md")).unwrap(), @"");
+    insta::assert_snapshot!(lines_of(&out, str::trim_end), @r"
+    nothing has been answered yet
+    The support contract with Hansen ends on 31 March 2027. [1]
+      [1] work/support.md:3  Support contract
+
+    The support contract with Hansen ends on 31 March 2027. The support contract was signed by Maria Lang in Bergen. [1]
+      [1] work/support.md:3  Support contract
+
+    [1] work/support.md:3  Support contract
+        | The support contract with Hansen ends on 31 March 2027. The support contract was signed by Maria Lang in Bergen.
+
+    made from:
+    work/support.md:1-3  Support contract
+        | # Support contract
+        |
+        | The support contract with Hansen ends on 31 March 2027. The support contract was signed by Maria Lang in Bergen.
+    work/lease.md:1-3  Lease
+        | # Lease
+        |
+        | The lease was signed by Peter Olsen. The lease of the office costs 900 euros.
+    work/bees.md:1-3  Bees
+        | # Bees
+        |
+        | A honey bee colony survives the winter on twenty kilograms of honey.
+    no model was asked for the last answer; `/answer generate` asks one
+    smollm2-135m-instruct (too small to be asked: answers are quoted)
+    smollm2-135m-instruct (too small to be asked: answers are quoted)
+    extractive
+    default
+    Compost is ready after nine months. [1]
+      [1] garden/compost.txt:1
+
+    Compost is ready after nine months. [1]
+      [1] garden/compost.txt:1
+
+      = QUESTION        ask it to the letter, whatever was said before
+      /sources          the citations of the last answer, and the passages it was made from
+      /prompt           what the model read for the last answer, and what did not fit
+      /new              forget the conversation
+      /save FILE        write the conversation as Markdown; /save! replaces a file
+      /model NAME       switch the generator; without NAME, say which
+      /collection NAME  ask another collection; without NAME, say which
+      /answer HOW       auto, extractive or generate; without HOW, say which
+      /help             this list
+      /quit             leave, as does Ctrl-D
+      Ctrl-C            stop an answer, or clear the line
+    ");
+    insta::assert_snapshot!(err, @r"
+    asked as: Who signed the support contract?
+    saved 2 turns to talk.md
+    error: `talk.md` is there already
+    hint: `/save! talk.md` replaces it
+    saved 2 turns to talk.md
+    error: no file or directory `./none.gguf`
+    hint: check the path, or name one of `all-minilm-l6-v2`, `smollm2-135m-instruct`
+    answers: extractive; model: smollm2-135m-instruct (not asked: answers are quoted)
+    error: there is no collection `nowhere`
+    hint: make it with `incontext ingest PATH -c nowhere`
+    asking `garden`
+    forgotten
+    error: there is no command `/sorces`
+    hint: did you mean `/sources`? there are: /sources /prompt /new /save /model /collection /answer /help /quit
+    ");
+    insta::assert_snapshot!(fs::read_to_string(folder.at("talk.md")).unwrap(), @r"
+    # A conversation over `default`
+
+    ## When does the support contract end?
+
+    The support contract with Hansen ends on 31 March 2027. [1]
+
+    \[1\] `work/support.md:3` Support contract
+
+    > The support contract with Hansen ends on 31 March 2027.
+
+    ## Who signed it?
+
+    Asked as: *Who signed the support contract?*
+
+    The support contract with Hansen ends on 31 March 2027. The support contract was signed by Maria Lang in Bergen. [1]
+
+    \[1\] `work/support.md:3` Support contract
+
+    > The support contract with Hansen ends on 31 March 2027. The support contract was signed by Maria Lang in Bergen.
+    ");
     let files = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
     assert!(files.into_iter().all(|name| !name.to_string_lossy().starts_with(".tmp")));
 }
@@ -148,7 +241,12 @@ fn an_ingest_meanwhile_is_seen_and_a_waiting_session_keeps_no_writer_waiting() {
 
 #[test]
 fn a_collection_that_is_not_there_ends_the_session_before_it_begins() {
-    insta::assert_snapshot!(Folder::new().shown(&["chat"]), @"");
+    insta::assert_snapshot!(Folder::new().shown(&["chat"]), @r"
+    exit 1
+    -- stderr
+    error: there is no collection `default`
+    hint: make it with `incontext ingest PATH -c default`
+    ");
 }
 
 /// A session that is still going on.
@@ -233,12 +331,12 @@ fn writer(rewritten: &'static str) -> Server {
 fn a_model_that_is_fit_rewrites_and_reads_what_was_said() {
     let server = writer("How long is black tea steeped?");
     let Some(folder) = tea(&server.url, "") else { return };
-    let said = answers(&folder, &[], &[QUESTION, "And black one?", "= Is it hot?"]);
+    let said = answers(&folder, &[], &[QUESTION, "And black one?", "= How long is it steeped?"]);
     assert_eq!((&said[0]["rewritten"], &said[0]["mode"]), (&Value::Null, &"generate".into()), "{said:#?}");
     assert_eq!(said[0]["prompt"]["name"], "chat/grounded");
     assert_eq!(said[1]["question"], "How long is black tea steeped?");
     assert_eq!((&said[1]["rewritten"], &said[1]["asked"]), (&"model".into(), &"And black one?".into()));
-    assert_eq!(said[2]["question"], "Is it hot?");
+    assert_eq!(said[2]["question"], "How long is it steeped?");
     let seen = server.seen();
     let rewriting: Vec<bool> = seen.iter().map(is_rewriting).collect();
     assert_eq!(rewriting, [false, true, false, false], "no first question and nothing literal is rewritten");
@@ -271,7 +369,7 @@ fn a_rewriting_that_is_none_is_made_by_rule_and_quoting_asks_no_model() {
 fn the_oldest_turns_give_way_and_the_prompt_says_so() {
     let server = writer("How long is green tea steeped then?");
     // A token is taken for three characters: the passages, the demonstrations and about two turns.
-    let Some(folder) = tea(&server.url, "context = 520\n") else { return };
+    let Some(folder) = tea(&server.url, "context = 440\n") else { return };
     let mut lines = vec![QUESTION; 8];
     lines.push("/prompt");
     let ran = chat(&folder, &[], &lines);

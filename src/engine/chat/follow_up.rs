@@ -48,7 +48,7 @@ pub fn stand_alone(asked: &str, before: &Before) -> Option<String> {
         Some(at) if is_empty && is_all_there_is(rest, at) => Some(following(asked, rest, before.question)),
         // `And below that?`, `Why not in winter?`
         _ if lacks_a_verb(rest) => Some(following(asked, rest, before.question)),
-        Some(_) => Some(filled(asked, rest, &topic)),
+        Some(_) => filled(asked, rest, &topic),
         None if points_back(rest) => Some(appended(asked, &topic)),
         None if is_fragment(asked, opening, rest) => swapped(asked, rest, before.question, &topic),
         None => None,
@@ -56,8 +56,9 @@ pub fn stand_alone(asked: &str, before: &Before) -> Option<String> {
     rewritten.filter(|rewritten| rewritten != asked.trim() && !rewritten.is_empty())
 }
 
-/// Every pronoun that leans on what was said, filled in; what cannot be is said behind.
-fn filled(asked: &str, rest: &[Word], topic: &Topic) -> String {
+/// Every pronoun that leans on what was said, filled in. Where none can be, the subject is said behind, unless the
+/// question has more than one of its own: `What does this book say about traits?`
+fn filled(asked: &str, rest: &[Word], topic: &Topic) -> Option<String> {
     let mut text = String::new();
     let (mut copied, mut at, mut named) = (0, 0, false);
     while let Some(pronoun) = leaning(rest, at) {
@@ -97,7 +98,10 @@ fn filled(asked: &str, rest: &[Word], topic: &Topic) -> String {
         }
     }
     text.push_str(&asked[copied..]);
-    if named { text } else { appended(asked, topic) }
+    match named {
+        true => Some(text),
+        false => (phrases(rest).len() < 2).then(|| appended(asked, topic)),
+    }
 }
 
 fn end_of(words: &[Word]) -> usize {

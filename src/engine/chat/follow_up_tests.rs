@@ -57,6 +57,9 @@ fn what_a_fragment_brought_in_is_what_the_conversation_is_about() {
     assert_eq!(after(&garden), "How often are cucumbers watered in summer?");
     let errors = ["How is error handling done in Rust?", "And logging?", "When should I use it?"];
     assert_eq!(after(&errors), "When should I use logging?");
+    let other =
+        ["What is a lifetime?", "When do I need one?", "How does the compiler check it?", "Can I omit it?"];
+    assert_eq!(after(&other), "Can I omit a lifetime?");
     let cut = ["What is Rc<T>?", "Is it thread safe?", "When is it dropped?"];
     assert_eq!(after(&cut), "When is Rc<T> dropped?");
 }
@@ -89,6 +92,20 @@ fn each_way_of_leaning_is_seen() {
         ("What is Rc<T>?", "What should I use instead?", "What should I use instead (Rc<T>)?"),
         ("Who approves travel?", "And below that?", "Who approves travel? And below that?"),
         ("What is watering?", "Why not at noon?", "What is watering? Why not at noon?"),
+        // As the guide has them.
+        ("When does the support contract end?", "Who signed it?", "Who signed the support contract?"),
+        ("When does the support contract end?", "and the lease?", "When does the lease end?"),
+        (
+            "When does the support contract end?",
+            "And in Norway?",
+            "When does the support contract end in Norway?",
+        ),
+        ("When does the support contract end?", "How so?", "When does the support contract end? How so?"),
+        (
+            "When does the support contract end?",
+            "What else do I owe?",
+            "What else do I owe (the support contract)?",
+        ),
         ("What are the rules?", "What are the exceptions?", "What are the rules? What are the exceptions?"),
     ] {
         let rewritten = stand_alone(asked, &Before { question: before, ..Before::default() });
@@ -114,6 +131,7 @@ fn a_question_that_stands_alone_is_left_to_the_letter() {
         "the borrow checker",
         "Does one thread wait for another thread?",
         "Who said that ownership is hard?",
+        "What does this book say about traits?",
         "Explain lifetimes",
         "所有权是什么？",
         "Was ist ein Vertrag?",

@@ -3,7 +3,7 @@
 //! In doubt it does not. A question rewritten for no reason is a question nobody asked.
 
 use super::phrases::phrases;
-use super::words::{Kind, Word};
+use super::words::{Kind, Word, is_in};
 
 /// `that` in `And that?` and `Why is that?`: it stands for the whole of what was said.
 pub(super) fn is_all_there_is(rest: &[Word], at: usize) -> bool {
@@ -82,47 +82,20 @@ fn parts(words: &[Word], from: usize, to: usize) -> bool {
         })
 }
 
+/// What may be said of nothing in particular: `is it possible to`.
+const JUDGEMENTS: &str = "
+    allowed bad best better common dangerous difficult easier easy enough faster good hard harder important
+    impossible legal necessary normal ok okay permitted possible required right safe safer true useful wise
+    worth wrong
+";
+
 /// `it` that stands for nothing: `is it possible to`, `does it take long to`.
 fn is_empty_it(words: &[Word], at: usize) -> bool {
-    const JUDGEMENTS: &[&str] = &[
-        "allowed",
-        "bad",
-        "best",
-        "better",
-        "common",
-        "dangerous",
-        "difficult",
-        "easier",
-        "easy",
-        "enough",
-        "faster",
-        "good",
-        "hard",
-        "harder",
-        "impossible",
-        "legal",
-        "necessary",
-        "normal",
-        "ok",
-        "okay",
-        "permitted",
-        "possible",
-        "required",
-        "right",
-        "safe",
-        "safer",
-        "true",
-        "useful",
-        "wise",
-        "worth",
-        "wrong",
-        "important",
-    ];
     let follows =
         |words: &[Word]| words.iter().any(|word| word.is_one_of(&["to", "that", "if", "for", "when"]));
     words[at].folded == "it"
         && match &words[at + 1..] {
-            [judgement, rest @ ..] if judgement.is_one_of(JUDGEMENTS) => {
+            [judgement, rest @ ..] if is_in(JUDGEMENTS, &judgement.folded) => {
                 judgement.folded == "worth" || follows(&rest[..rest.len().min(1)])
             }
             [verb, rest @ ..] if verb.is_one_of(&["take", "takes", "mean", "means", "cost", "matter"]) => {

@@ -71,7 +71,8 @@ fn exchanged(earlier: &[Word], question: &[Word]) -> Range<usize> {
     let circumstance = start.checked_sub(1).is_some_and(|before| {
         question[before].is_one_of(&["in", "at", "on", "during", "before", "after", "since", "until"])
     });
-    if start + end >= 2 && instead_of_something && !circumstance { new } else { 0..0 }
+    let same_frame = start >= 1 && start + end >= 2;
+    if same_frame && instead_of_something && !circumstance { new } else { 0..0 }
 }
 
 /// Takes what follows `known` off a phrase that begins with it: `Rc<T> thread` of `Is Rc<T> thread safe?` is `Rc<T>`.

@@ -133,7 +133,8 @@ fn kind(folded: &str) -> Kind {
     classes.iter().find(|(words, _)| is_in(words, folded)).map_or(Kind::Content, |(_, kind)| *kind)
 }
 
-fn is_in(words: &str, word: &str) -> bool {
+/// Whether the list `words` has `word`.
+pub(super) fn is_in(words: &str, word: &str) -> bool {
     words.split_whitespace().any(|known| known == word)
 }
 

@@ -106,8 +106,8 @@ fn verb_of(words: &[Word], start: usize, end: usize) -> Option<usize> {
 
 /// The auxiliary whose subject begins at `at`, an article between them or not.
 fn auxiliary_before<'a, 'b>(words: &'a [Word<'b>], at: usize) -> Option<&'a Word<'b>> {
-    let before = words[..at].iter().rev();
-    before.skip_while(|word| word.is(Kind::Determiner)).take(1).find(|word| word.is(Kind::Auxiliary))
+    let before = words[..at].iter().rev().find(|word| !word.is(Kind::Determiner));
+    before.filter(|word| word.is(Kind::Auxiliary))
 }
 
 fn is_be(word: &Word) -> bool {

@@ -66,7 +66,9 @@ pub(super) fn words(text: &str) -> Vec<Word<'_>> {
         let core = core(piece);
         if core.is_empty() {
             // A dash between words parts them.
-            words.iter_mut().last().into_iter().for_each(|word| word.breaks = true);
+            if let Some(before) = words.last_mut() {
+                before.breaks = true;
+            }
             continue;
         }
         let end = core.end + start;

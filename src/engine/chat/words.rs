@@ -104,7 +104,7 @@ fn core(piece: &str) -> Range<usize> {
         let is_open = |&(open, shut): &(char, char)| {
             shut == close && inside.matches(open).count() > inside.matches(shut).count()
         };
-        if !pairs.iter().any(|pair| is_open(pair)) {
+        if !pairs.iter().any(is_open) {
             break;
         }
         end += close.len_utf8();

@@ -331,12 +331,13 @@ fn writer(rewritten: &'static str) -> Server {
 fn a_model_that_is_fit_rewrites_and_reads_what_was_said() {
     let server = writer("How long is black tea steeped?");
     let Some(folder) = tea(&server.url, "") else { return };
-    let said = answers(&folder, &[], &[QUESTION, "And black one?", "= How long is it steeped?"]);
+    let said =
+        answers(&folder, &[], &[QUESTION, "And black one?", "= How long is green tea steeped, is it?"]);
     assert_eq!((&said[0]["rewritten"], &said[0]["mode"]), (&Value::Null, &"generate".into()), "{said:#?}");
     assert_eq!(said[0]["prompt"]["name"], "chat/grounded");
     assert_eq!(said[1]["question"], "How long is black tea steeped?");
     assert_eq!((&said[1]["rewritten"], &said[1]["asked"]), (&"model".into(), &"And black one?".into()));
-    assert_eq!(said[2]["question"], "How long is it steeped?");
+    assert_eq!(said[2]["question"], "How long is green tea steeped, is it?");
     let seen = server.seen();
     let rewriting: Vec<bool> = seen.iter().map(is_rewriting).collect();
     assert_eq!(rewriting, [false, true, false, false], "no first question and nothing literal is rewritten");

@@ -15,7 +15,7 @@ pub type Examples = &'static [(&'static str, &'static str)];
 
 /// The program's commands by what a person is about to do.
 const GROUPS: [(&str, &[&str]); 3] = [
-    ("Ask your documents", &["quickstart", "ingest", "ask", "search"]),
+    ("Ask your documents", &["quickstart", "ingest", "ask", "chat", "search"]),
     ("Keep things in order", &["doctor", "collections", "models", "config"]),
     ("More", &["verify", "completions", "man", "help"]),
 ];

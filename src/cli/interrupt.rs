@@ -26,6 +26,26 @@ impl Interrupt {
         Self { asked, idle }
     }
 
+    /// For work that comes in pieces, one after another: it begins at rest, and while it works Ctrl-C never ends the
+    /// process, however often it is pressed.
+    pub fn at_rest() -> Self {
+        let (asked, idle) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(true)));
+        let _ = flag::register_conditional_default(SIGINT, idle.clone());
+        let _ = flag::register(SIGINT, asked.clone());
+        Self { asked, idle }
+    }
+
+    /// A piece of work begins: from here on Ctrl-C asks it to stop.
+    pub fn work(&self) {
+        self.asked.store(false, Ordering::Relaxed);
+        self.idle.store(false, Ordering::Relaxed);
+    }
+
+    /// It is over: Ctrl-C does what it always does.
+    pub fn rest(&self) {
+        self.idle.store(true, Ordering::Relaxed);
+    }
+
     /// Whether somebody pressed Ctrl-C since.
     pub fn is_asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)

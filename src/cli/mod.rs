@@ -4,6 +4,7 @@
 //! says first is its line in `--help`, what follows its `--help` of its own.
 
 mod ask;
+mod chat;
 mod collections;
 mod completions;
 mod config;
@@ -68,6 +69,7 @@ enum Command {
     Ingest(ingest::Ingest),
     Search(search::Search),
     Ask(ask::Ask),
+    Chat(chat::Chat),
     /// List, fetch and locate models
     #[command(subcommand)]
     Models(models::Models),
@@ -137,6 +139,7 @@ fn run(cli: Cli, printer: &Printer) -> Result<Ending> {
         Command::Ingest(command) => ingest::run(&command, &settings()?, printer),
         Command::Search(command) => search::run(&command, &settings()?, printer),
         Command::Ask(command) => ask::run(&command, &settings()?, printer),
+        Command::Chat(command) => chat::run(&command, &settings()?, printer),
         Command::Models(command) => models::run(command, printer),
         Command::Collections(command) => collections::run(command, &settings()?, printer),
         Command::Config(Config::Show(command)) => config::show(&command, &settings()?, printer),

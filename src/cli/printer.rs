@@ -40,6 +40,21 @@ impl Printer {
         self.line(text)
     }
 
+    /// JSON on one line, for results that come one after another.
+    pub fn json_line(&self, value: &impl serde::Serialize) -> Result<()> {
+        let text =
+            serde_json::to_string(value).map_err(|e| Error::invalid(format!("cannot write JSON: {e}")))?;
+        self.line(text)
+    }
+
+    /// A remark made in passing: dimmed where a person watches.
+    pub fn aside(&self, text: &str) {
+        match self.watched {
+            true => self.note(format!("\x1b[2m{}\x1b[0m", super::tidy(text))),
+            false => self.note(super::tidy(text)),
+        }
+    }
+
     /// A remark for the person; not part of the result.
     pub fn note(&self, text: impl AsRef<str>) {
         if !self.quiet {

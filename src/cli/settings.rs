@@ -140,7 +140,7 @@ impl FolderConfig {
 }
 
 /// Where this command works, and the folder's choices.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     pub home: Home,
     /// From the paths of the index to files, and to what is printed.

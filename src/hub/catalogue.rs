@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::text::slip;
+
 /// What a model is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -198,35 +200,13 @@ pub fn find(catalogue: &'static [Entry], name: &str) -> Option<&'static Entry> {
 /// The entry a person may have meant by `name`: its name on the hub, the start of a name, or a slip of the fingers.
 pub fn closest(catalogue: &'static [Entry], name: &str) -> Option<&'static Entry> {
     let typed = name.rsplit('/').next().unwrap_or(name).to_lowercase();
-    let near = |entry: &&Entry| {
-        let by_start = typed.len() >= 3 && entry.name.starts_with(&typed);
-        if by_start { 0 } else { edits(&typed, entry.name) }
-    };
-    let best = catalogue.iter().min_by_key(near)?;
-    // A third of the letters wrong is a slip; more is another word.
-    (near(&best) * 3 <= best.name.len().min(typed.len())).then_some(best)
-}
-
-/// Letters to insert, delete or replace to get from `a` to `b` (Levenshtein's distance).
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, &to) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
+    let meant = slip::closest(&typed, catalogue.iter().map(|entry| entry.name))?;
+    catalogue.iter().find(|entry| entry.name == meant)
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::{Component, Path};
-
-    use proptest::prelude::*;
 
     use super::*;
 
@@ -267,14 +247,5 @@ mod tests {
         assert_eq!(meant("smolm2-135m-instruct"), Some(DEFAULT_GENERATOR));
         assert_eq!(meant("gpt-4o"), None);
         assert_eq!(meant(""), None);
-    }
-
-    proptest! {
-        #[test]
-        fn edits_is_a_distance(a in "[a-d]{0,6}", b in "[a-d]{0,6}", c in "[a-d]{0,6}") {
-            prop_assert_eq!(edits(&a, &b) == 0, a == b);
-            prop_assert_eq!(edits(&a, &b), edits(&b, &a));
-            prop_assert!(edits(&a, &c) <= edits(&a, &b) + edits(&b, &c));
-        }
     }
 }

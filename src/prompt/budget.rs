@@ -1,12 +1,13 @@
-//! Fit the passages into the window, worst ones out first, and say what was left out.
+//! Fit passages and conversation into the window, worst and oldest out first, and say what was left out.
 //!
+//! Passages come first: what was said before gets the room that they leave, the last turns of it.
 //! Tokens are counted on the whole prompt as the model will read it (chat layout included), because that is what has
 //! to fit. Only when the best passage does not fit alone is it shortened, by whole sentences from its end.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Prompt, Shown, Template};
+use super::{Prompt, Said, Shown, Template};
 use crate::error::{Error, Result};
 use crate::text::document::Format;
 use crate::text::sentences::sentences;
@@ -34,7 +35,7 @@ pub struct Fitted {
     pub tokens: usize,
     /// How many passages it shows: the best ones.
     pub shown: usize,
-    /// What it does not show, worst passage first.
+    /// What it does not show, worst passage first, then the oldest turn.
     pub dropped: Vec<Dropped>,
 }
 
@@ -46,10 +47,28 @@ pub enum Dropped {
     Passage(usize),
     /// The end of a passage: its text from byte `from` on.
     Rest { passage: usize, from: usize },
+    /// A turn of the conversation, by its index.
+    Turn(usize),
+}
+
+impl Dropped {
+    /// What was left out in words, `2 passages and 1 earlier turn`; `None` when nothing was.
+    pub fn in_words(dropped: &[Self]) -> Option<String> {
+        let turns = dropped.iter().filter(|dropped| matches!(dropped, Self::Turn(_))).count();
+        let some = |count: usize, what: &str| match count {
+            0 => None,
+            1 => Some(format!("1 {what}")),
+            count => Some(format!("{count} {what}s")),
+        };
+        let passages = some(dropped.len() - turns, "passage");
+        let parts: Vec<String> = passages.into_iter().chain(some(turns, "earlier turn")).collect();
+        (!parts.is_empty()).then(|| parts.join(" and "))
+    }
 }
 
 /// Renders `template` with `values` (its other inputs, the question among them) and as many of `passages`, best first,
-/// as fit. `count` gives the tokens of a prompt as the model reads it.
+/// as fit, then with as many turns of `history`, oldest first, as fit behind these, if the template shows them. `count`
+/// gives the tokens of a prompt as the model reads it.
 ///
 /// # Errors
 /// `TooLong` when the prompt does not fit even with one sentence of one passage (or, given none, with none); whatever
@@ -58,20 +77,59 @@ pub fn fit(
     template: &Template,
     values: &Map<String, Value>,
     passages: &[Shown],
+    history: &[Said],
     window: Window,
     count: &dyn Fn(&Prompt) -> Result<usize>,
 ) -> Result<Fitted> {
-    let room = window.room();
-    let attempt = |passages: &[Shown]| -> Result<(Prompt, usize)> {
+    let attempt = |passages: &[Shown], history: &[Said]| -> Result<(Prompt, usize)> {
+        let json = |list: serde_json::Result<Value>| {
+            list.map_err(|error| Error::invalid(format!("a prompt cannot show its data: {error}")))
+        };
         let mut values = values.clone();
-        let shown = serde_json::to_value(passages)
-            .map_err(|error| Error::invalid(format!("passages cannot be shown: {error}")))?;
-        values.insert("passages".to_owned(), shown);
+        values.insert("passages".to_owned(), json(serde_json::to_value(passages))?);
+        values.insert("history".to_owned(), json(serde_json::to_value(history))?);
         let prompt = template.render(&values)?;
         let tokens = count(&prompt)?;
         Ok((prompt, tokens))
     };
+    let mut fitted = fit_passages(template, passages, window, &|passages| attempt(passages, &[]))?;
+    if history.is_empty() || !template.front().inputs.iter().any(|input| input == "history") {
+        return Ok(fitted);
+    }
+    let shown = shown_of(passages, &fitted);
+    // The most turns that fit are found by halving: the first of them lies in this range.
+    let (mut first, mut end) = (0, history.len());
+    while first < end {
+        let middle = first + (end - first) / 2;
+        let (prompt, tokens) = attempt(&shown, &history[middle..])?;
+        if tokens <= window.room() {
+            (fitted.prompt, fitted.tokens, end) = (prompt, tokens, middle);
+        } else {
+            first = middle + 1;
+        }
+    }
+    fitted.dropped.extend((0..end).map(Dropped::Turn));
+    Ok(fitted)
+}
 
+/// The passages as the prompt has them.
+fn shown_of(passages: &[Shown], fitted: &Fitted) -> Vec<Shown> {
+    let mut shown = passages[..fitted.shown].to_vec();
+    for dropped in &fitted.dropped {
+        if let Dropped::Rest { passage, from } = *dropped {
+            shown[passage].text.truncate(from);
+        }
+    }
+    shown
+}
+
+fn fit_passages(
+    template: &Template,
+    passages: &[Shown],
+    window: Window,
+    attempt: &dyn Fn(&[Shown]) -> Result<(Prompt, usize)>,
+) -> Result<Fitted> {
+    let room = window.room();
     let mut dropped = Vec::new();
     for shown in (1..=passages.len()).rev() {
         let (prompt, tokens) = attempt(&passages[..shown])?;
@@ -149,7 +207,45 @@ mod tests {
 
     fn fitted(passages: &[Shown], size: usize) -> Result<Fitted> {
         let template = Library::default().load("qa/plain").unwrap();
-        fit(&template, &values(), passages, Window { size: size + 10, completion: 10 }, &words)
+        fit(&template, &values(), passages, &[], Window { size: size + 10, completion: 10 }, &words)
+    }
+
+    /// A template that shows passages and history, two words a turn and its own.
+    fn conversed(passages: &[Shown], history: &[Said], size: usize) -> Fitted {
+        let source = "+++\nname = \"t\"\ntask = \"t\"\ninputs = [\"passages\", \"history\"]\n+++\n\
+             {% for turn in history %}{{ turn.question }} {{ turn.answer }}\n{% endfor %}\
+             {% for passage in passages %}{{ passage.text }}\n{% endfor %}";
+        let template = Template::parse("t.j2", source, &|_| Ok(String::new())).unwrap();
+        fit(&template, &values(), passages, history, Window { size, completion: 0 }, &words).unwrap()
+    }
+
+    fn said(turns: usize) -> Vec<Said> {
+        (0..turns).map(|n| Said { question: format!("q{n}"), answer: format!("a{n}") }).collect()
+    }
+
+    #[test]
+    fn history_gets_the_room_that_passages_leave_and_the_oldest_turns_go_first() {
+        let passages = [shown("One two three."), shown("Four.")];
+        let whole = conversed(&passages, &said(3), 10);
+        assert_eq!((whole.tokens, whole.dropped.len()), (10, 0));
+        let some = conversed(&passages, &said(3), 7);
+        assert_eq!(some.dropped, [Dropped::Turn(0), Dropped::Turn(1)]);
+        assert_eq!(some.prompt.text(), "q2 a2\nOne two three.\nFour.");
+        let none = conversed(&passages, &said(3), 5);
+        assert_eq!((none.shown, none.dropped.len(), none.tokens), (2, 3, 4));
+        let tight = conversed(&passages, &said(1), 3);
+        assert_eq!(tight.dropped, [Dropped::Passage(1), Dropped::Turn(0)]);
+    }
+
+    #[test]
+    fn a_template_that_shows_no_history_drops_none() {
+        let template = Library::default().load("qa/plain").unwrap();
+        let window = Window { size: 1000, completion: 10 };
+        let fitted = fit(&template, &values(), &[shown("One.")], &said(2), window, &words).unwrap();
+        assert_eq!(fitted.dropped, []);
+        assert_eq!(Dropped::in_words(&fitted.dropped), None);
+        let dropped = [Dropped::Passage(2), Dropped::Rest { passage: 0, from: 3 }, Dropped::Turn(0)];
+        assert_eq!(Dropped::in_words(&dropped).unwrap(), "2 passages and 1 earlier turn");
     }
 
     /// `qa/plain` without passages.
@@ -192,6 +288,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn as_many_of_the_last_turns_are_shown_as_fit(turns in 0usize..20, size in 1usize..50) {
+            let fitted = conversed(&[shown("One.")], &said(turns), size);
+            let kept = turns - fitted.dropped.len();
+            prop_assert_eq!(kept, turns.min((size - 1) / 2));
+            prop_assert_eq!(fitted.tokens, 1 + 2 * kept);
+        }
+
         #[test]
         fn nothing_that_comes_back_is_longer_than_the_room(
             texts in prop::collection::vec("([a-z]{1,3}[ .]){0,12}", 0..5), size in 0usize..80,

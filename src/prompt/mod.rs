@@ -2,7 +2,7 @@
 //!
 //! [`template`] reads and renders `prompts/<task>/<name>.j2`, [`front`] being what its first lines say; [`library`] knows
 //! where templates are (a person's own before the ones shipped inside the binary); [`budget`] drops what does not fit
-//! the window and says so; [`guard`] keeps retrieved text from posing as anything else.
+//! the window (passages, turns of a conversation) and says so; [`guard`] keeps retrieved text from posing as anything else.
 
 pub mod budget;
 pub mod front;
@@ -56,6 +56,13 @@ pub struct Shown {
     pub title: String,
     pub path: String,
     pub text: String,
+}
+
+/// A question and its answer, earlier in a conversation, as templates see them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Said {
+    pub question: String,
+    pub answer: String,
 }
 
 impl From<&Passage> for Shown {

@@ -9,5 +9,6 @@ pub mod layout;
 pub mod load;
 mod markup;
 pub mod sentences;
+pub mod slip;
 pub mod terms;
 pub mod tokenizer;

@@ -11,10 +11,11 @@ use crate::run::{Folder, Ran};
 use crate::tiny;
 
 /// Every command, as it is typed.
-const COMMANDS: [&[&str]; 16] = [
+const COMMANDS: [&[&str]; 17] = [
     &["quickstart"],
     &["ingest"],
     &["ask"],
+    &["chat"],
     &["search"],
     &["doctor"],
     &["collections", "list"],
@@ -264,6 +265,7 @@ fn help_in_short_and_at_length() {
       quickstart  Fetch the default models, ingest the user's guide and ask it a first question
       ingest      Bring a collection up to date with files and folders
       ask         Answer a question from a collection, with citations
+      chat        Hold a conversation over a collection
       search      Find passages, by meaning and by words
 
     Keep things in order:
@@ -298,6 +300,7 @@ fn help_in_short_and_at_length() {
       quickstart  Fetch the default models, ingest the user's guide and ask it a first question
       ingest      Bring a collection up to date with files and folders
       ask         Answer a question from a collection, with citations
+      chat        Hold a conversation over a collection
       search      Find passages, by meaning and by words
 
     Keep things in order:

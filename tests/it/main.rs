@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bad_models;
+mod chat;
 mod citations;
 mod cli;
 mod comfort;

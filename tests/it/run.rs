@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Settings that would make a run depend on who runs it.
-const SETTINGS: [&str; 11] = [
+pub const SETTINGS: [&str; 11] = [
     "INCONTEXT_HOME",
     "INCONTEXT_COLLECTION",
     "INCONTEXT_EMBEDDER",

@@ -69,7 +69,7 @@ pub struct Tokens {
 
 impl Answer {
     /// What is said until something better is found.
-    pub(super) fn not_found(question: &str) -> Self {
+    pub(in crate::engine) fn not_found(question: &str) -> Self {
         Self {
             format: FORMAT,
             question: question.to_owned(),

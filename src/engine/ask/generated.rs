@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use super::answer::header;
 use super::{Answer, Answering, Ask, Generation, Progress, PromptName, Tokens};
 use crate::error::Result;
-use crate::generate::{Generator, OnText, Sampling};
+use crate::generate::{OnText, Sampling};
 use crate::prompt::budget::{Fitted, Window, fit};
 use crate::prompt::{Prompt, Shown, Template};
 use crate::retrieve::Hit;
@@ -21,8 +21,8 @@ impl Ask<'_> {
         answer: &mut Answer,
         on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Option<String>> {
-        let Generation { generator, template } = generation;
-        let fitted = self.prompt(generator, template, question, passages)?;
+        let Generation { generator, template, .. } = generation;
+        let fitted = self.prompt(generation, question, passages)?;
         let Prompt { name, version, params, .. } = &fitted.prompt;
         answer.model = Some(generator.name().to_owned());
         answer.prompt = Some(PromptName { name: name.clone(), version: version.clone() });
@@ -66,14 +66,9 @@ impl Ask<'_> {
         Ok(Some(self.cite_claims(text, &grounding, shown, answer)))
     }
 
-    /// The prompt with as many passages as the window holds.
-    fn prompt(
-        &self,
-        generator: &Generator,
-        template: &Template,
-        question: &str,
-        passages: &[Hit],
-    ) -> Result<Fitted> {
+    /// The prompt with as many passages, and as much of the conversation, as the window holds.
+    fn prompt(&self, generation: &Generation, question: &str, passages: &[Hit]) -> Result<Fitted> {
+        let Generation { generator, template, history } = generation;
         let shown: Vec<Shown> = passages
             .iter()
             .map(|hit| Shown {
@@ -86,7 +81,7 @@ impl Ask<'_> {
         values.insert("question".to_owned(), question.into());
         let window = Window { size: generator.context(), completion: template.front().params.max_tokens };
         let count = |prompt: &Prompt| generator.count(&prompt.layout);
-        fit(template, &values, &shown, window, &count)
+        fit(template, &values, &shown, history, window, &count)
     }
 
     /// The text with `[n]` behind each claim.

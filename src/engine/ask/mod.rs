@@ -20,8 +20,8 @@ use crate::embed::Embedder;
 use crate::error::Result;
 use crate::generate::Generator;
 use crate::index::{Analyser, Collection, Patience, Reader};
-use crate::prompt::Template;
 use crate::prompt::budget::Dropped;
+use crate::prompt::{Said, Template};
 use crate::retrieve::coverage;
 use crate::retrieve::diversify::{LAMBDA, NEAR_DUPLICATE, distinct, mmr};
 use crate::retrieve::gate::{Features, Gate};
@@ -32,6 +32,11 @@ const POOL: usize = 20;
 
 /// Below this many parameters a model that is merely prompted tends to garble what it reads (arXiv 2603.11513).
 const FIT_TO_GENERATE: usize = 1_000_000_000;
+
+/// Whether a model that is merely prompted can be trusted with the wording; one of unknown size was named on purpose.
+pub fn is_fit(generator: &Generator) -> bool {
+    generator.parameters().is_none_or(|size| size >= FIT_TO_GENERATE)
+}
 
 /// Everything a question is answered with.
 pub struct Ask<'a> {
@@ -63,11 +68,15 @@ struct Retrieved {
 pub struct Generation<'a> {
     pub generator: &'a Generator,
     pub template: &'a Template,
+    /// What was said before, oldest first, for a template that shows it.
+    pub history: &'a [Said],
 }
 
 /// What a person may follow while the answer comes about.
 pub enum Progress<'a> {
-    /// The prompt, as the model reads it, and how many passages did not fit.
+    /// What was found to answer from, best first.
+    Read(&'a [Hit]),
+    /// The prompt, as the model reads it, and what did not fit.
     Prompt { text: &'a str, dropped: &'a [Dropped] },
     /// Text as the model writes it; not yet checked.
     Text(&'a str),
@@ -93,7 +102,9 @@ impl Ask<'_> {
             answer.ms = start.elapsed().as_millis() as u64;
             return Ok(answer);
         }
+        let stopped = on_progress(Progress::Read(&retrieved.passages)).is_break();
         let text = match &self.generation {
+            Some(_) if stopped => None,
             Some(generation) if self.generates(generation.generator) => {
                 self.generate(generation, question, &retrieved.passages, &mut answer, on_progress)?
             }
@@ -155,7 +166,7 @@ impl Ask<'_> {
         match self.answering {
             Answering::Generate => true,
             Answering::Extractive => false,
-            Answering::Auto => generator.parameters().is_none_or(|size| size >= FIT_TO_GENERATE),
+            Answering::Auto => is_fit(generator),
         }
     }
 

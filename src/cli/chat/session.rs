@@ -1,0 +1,298 @@
+//! What is kept between two questions, and what each command does to it.
+//!
+//! A command that fails leaves everything as it was. What answers is data and goes to stdout, unless that holds JSON.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::turn::{Event, Job, Prompts, ShownPrompt, Source, matching};
+use super::{Chat, save, work};
+use crate::cli::ask::{self, How};
+use crate::cli::interrupt::Interrupt;
+use crate::cli::printer::Printer;
+use crate::cli::settings::{Key, Settings, Source as Decided};
+use crate::cli::{load, tidy};
+use crate::embed::Embedder;
+use crate::engine::ask::{FORMAT, is_fit};
+use crate::engine::chat::{Conversation, StandAlone};
+use crate::error::{Error, Result};
+use crate::generate::Generator;
+use crate::index::Collection;
+use crate::prompt::Library;
+
+/// The templates unless somebody chose others.
+const ANSWER: &str = "chat/grounded";
+const REWRITE: &str = "chat/standalone";
+
+pub struct Session<'a> {
+    printer: &'a Printer,
+    settings: Arc<Settings>,
+    interrupt: Interrupt,
+    json: bool,
+    k: Option<usize>,
+    prompts: Arc<Prompts>,
+    collection: String,
+    embedder: Arc<Embedder>,
+    how: How,
+    /// As it was named.
+    model: String,
+    /// Loaded once it may have something to write.
+    generator: Option<Arc<Generator>>,
+    conversation: Conversation,
+    last: Last,
+}
+
+/// How the last answer came about.
+#[derive(Default)]
+struct Last {
+    sources: Vec<Source>,
+    prompt: Option<ShownPrompt>,
+}
+
+impl<'a> Session<'a> {
+    /// Loads what the command line asks for.
+    ///
+    /// # Errors
+    /// As `ask`: a collection, a model or a template that is not there or does not fit.
+    pub fn begin(command: &Chat, settings: &Settings, printer: &'a Printer) -> Result<Self> {
+        let collection = settings.collection(command.collection.as_deref());
+        let opened = Collection::open(&settings.home.collection(&collection)?)?;
+        let embedder = load::collection_embedder(&opened, command.embedder.as_deref(), settings)?;
+        let model = settings.model(command.model.as_deref());
+        let library = Library::new([settings.home.dir().join("prompts")]);
+        let chosen = settings.get(Key::Prompt, command.prompt.as_deref());
+        // The default of all commands has no place for what was said before.
+        let answer = if chosen.source == Decided::Default { ANSWER } else { &chosen.value };
+        let prompts = Prompts { answer: library.load(answer)?, rewrite: library.load(REWRITE)? };
+        let generator = match command.answer.needs(&model) {
+            true => Some(Arc::new(load::generator(&model, settings)?)),
+            false => None,
+        };
+        Ok(Self {
+            printer,
+            settings: Arc::new(settings.clone()),
+            // Only now: while models are loaded, Ctrl-C ends the program.
+            interrupt: Interrupt::at_rest(),
+            json: command.json,
+            k: command.k.map(usize::from),
+            prompts: Arc::new(prompts),
+            collection,
+            embedder: Arc::new(embedder),
+            how: command.answer,
+            model,
+            generator,
+            conversation: Conversation::default(),
+            last: Last::default(),
+        })
+    }
+
+    /// Asks `asked`; an answer that fails or is stopped is no turn.
+    ///
+    /// # Errors
+    /// `Io` when stdout is closed.
+    pub fn turn(&mut self, asked: &str, literal: bool) -> Result<()> {
+        // A paste may have lines.
+        let asked = asked.split_whitespace().collect::<Vec<_>>().join(" ");
+        let job = Job {
+            asked: asked.clone(),
+            literal,
+            conversation: self.conversation.clone(),
+            settings: Arc::clone(&self.settings),
+            collection: self.settings.home.collection(&self.collection)?,
+            embedder: Arc::clone(&self.embedder),
+            generator: self.generator.clone().filter(|_| self.how.needs(&self.model)),
+            answering: self.how.into(),
+            prompts: Arc::clone(&self.prompts),
+            k: self.k,
+        };
+        let (printer, streams) = (self.printer, self.printer.streams() && !self.json);
+        let (mut last, mut drafted) = (Last::default(), false);
+        let outcome = work::run(
+            &self.interrupt,
+            move |teller| job.run(teller),
+            |event| {
+                match event {
+                    Event::Asked(StandAlone { question, by: Some(_) }) => {
+                        printer.aside(&format!("asked as: {question}"));
+                    }
+                    Event::Asked(_) => {}
+                    Event::Read(sources) => last.sources = sources,
+                    Event::Prompt(prompt) => last.prompt = Some(prompt),
+                    Event::Text(text) if streams => {
+                        drafted = true;
+                        printer.draft(&text)?;
+                    }
+                    Event::Text(_) => {}
+                }
+                Ok(())
+            },
+        );
+        if drafted {
+            printer.end_draft();
+        }
+        match outcome? {
+            None => self.failed(&asked, &Error::interrupted("stopped; this answer is not kept")),
+            Some(Err(error)) => self.failed(&asked, &error),
+            Some(Ok((turn, embedder))) => {
+                (self.embedder, self.last) = (embedder, last);
+                self.conversation.push(turn);
+                self.show()
+            }
+        }
+    }
+
+    /// The last answer, shorter than `ask` has it: `/sources` shows what the citations quote.
+    fn show(&self) -> Result<()> {
+        let Some(turn) = self.conversation.turns().last() else { return Ok(()) };
+        if self.json {
+            return self.printer.json_line(turn);
+        }
+        let answer = &turn.answer;
+        ask::excuse(answer, self.printer);
+        self.printer.line(tidy(&answer.answer))?;
+        let places = answer.citations.iter().map(|citation| format!("  {}", ask::place(citation)));
+        places.chain(ask::nearest(answer)).try_for_each(|line| self.printer.line(line))?;
+        self.printer.line("")
+    }
+
+    /// Says what went wrong with a question; with JSON, a line is its answer all the same.
+    fn failed(&self, asked: &str, error: &Error) -> Result<()> {
+        match error {
+            Error::Interrupted(report) => self.printer.note(format!("({report})")),
+            error => self.printer.error(error),
+        }
+        if !self.json {
+            return Ok(());
+        }
+        let (text, hint) = (error.to_string(), error.advice());
+        self.printer.json_line(&json!({ "format": FORMAT, "asked": asked, "error": text, "hint": hint }))
+    }
+
+    /// What a command answers.
+    ///
+    /// # Errors
+    /// `Io` when stdout is closed.
+    pub fn say(&self, text: &str) -> Result<()> {
+        match self.json {
+            true => {
+                self.printer.note(text);
+                Ok(())
+            }
+            false => self.printer.line(text),
+        }
+    }
+
+    /// The citations of the last answer, quoted, and the passages it was made from.
+    pub fn sources(&self) -> Result<()> {
+        let Some(turn) = self.conversation.turns().last() else {
+            return self.say("nothing has been answered yet");
+        };
+        let mut lines = ask::nearest(&turn.answer);
+        for citation in &turn.answer.citations {
+            lines.push(ask::place(citation));
+            lines.extend(ask::quoted(&citation.quote));
+        }
+        if !self.last.sources.is_empty() {
+            lines.push("\nmade from:".to_owned());
+        }
+        for Source { place, header, text } in &self.last.sources {
+            lines.push(format!("{place}  {}", tidy(header)).trim_end().to_owned());
+            lines.extend(ask::quoted(text));
+        }
+        self.say(&lines.join("\n"))
+    }
+
+    /// What the model read for the last answer.
+    pub fn prompt(&self) -> Result<()> {
+        let Some(ShownPrompt { text, dropped }) = &self.last.prompt else {
+            return self.say("no model was asked for the last answer; `/answer generate` asks one");
+        };
+        self.say(&tidy(text))?;
+        if let Some(dropped) = dropped {
+            self.printer.note(format!("({dropped} did not fit the window whole)"));
+        }
+        Ok(())
+    }
+
+    pub fn forget(&mut self) {
+        self.conversation.clear();
+        self.last = Last::default();
+        self.printer.note("forgotten");
+    }
+
+    /// # Errors
+    /// As [`save::save`].
+    pub fn save(&self, file: &Path, replace: bool) -> Result<()> {
+        let turns = self.conversation.turns().len();
+        let title = format!("A conversation over `{}`", self.collection);
+        save::save(file, &self.conversation.to_markdown(&title), replace)?;
+        let turns = if turns == 1 { "1 turn".to_owned() } else { format!("{turns} turns") };
+        self.printer.note(format!("saved {turns} to {}", file.display()));
+        Ok(())
+    }
+
+    pub fn collection(&self) -> &str {
+        &self.collection
+    }
+
+    /// The model, and what it does.
+    pub fn model(&self) -> String {
+        let generator = self.generator.as_deref().filter(|_| self.how.needs(&self.model));
+        let does = match (self.how, generator.is_some_and(is_fit)) {
+            (How::Extractive, _) => "not asked: answers are quoted",
+            (How::Auto, false) => "too small to be asked: answers are quoted",
+            (_, true) => "writes answers, and rewrites questions that lean on others",
+            (How::Generate, false) => "writes answers",
+        };
+        format!("{} ({does})", self.model)
+    }
+
+    /// The name of the way answers come about.
+    pub fn answering(&self) -> String {
+        format!("{:?}", self.how).to_lowercase()
+    }
+
+    /// # Errors
+    /// As [`load::generator`]; then the model is the one it was.
+    pub fn switch_model(&mut self, name: &str) -> Result<()> {
+        self.generate_with(name, self.how)
+    }
+
+    /// # Errors
+    /// As [`load::generator`], when the answer needs a model; then it comes about as it did.
+    pub fn switch_answering(&mut self, how: How) -> Result<()> {
+        self.generate_with(&self.model.clone(), how)
+    }
+
+    fn generate_with(&mut self, name: &str, how: How) -> Result<()> {
+        let there = name == self.model && self.generator.is_some();
+        if how.needs(name) && !there {
+            let (name, settings) = (name.to_owned(), Arc::clone(&self.settings));
+            self.generator = Some(Arc::new(self.load(move || load::generator(&name, &settings))?));
+        } else if !there {
+            self.generator = None;
+        }
+        (self.model, self.how) = (name.to_owned(), how);
+        self.printer.note(format!("answers: {}; model: {}", self.answering(), self.model()));
+        Ok(())
+    }
+
+    /// # Errors
+    /// `NotFound` when there is none; as [`load::collection_embedder`]. Then the collection is the one it was.
+    pub fn switch_collection(&mut self, name: &str) -> Result<()> {
+        let opened = Collection::open(&self.settings.home.collection(name)?)?;
+        let (embedder, settings) = (Arc::clone(&self.embedder), Arc::clone(&self.settings));
+        self.embedder = self.load(move || matching(&opened, embedder, &settings))?;
+        self.collection = name.to_owned();
+        self.printer.note(format!("asking `{name}`"));
+        Ok(())
+    }
+
+    /// Loads a model, unless Ctrl-C says that it is not worth the wait.
+    fn load<T: Send + 'static>(&self, load: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+        let loaded = work::run::<(), _>(&self.interrupt, move |_| load(), |()| Ok(()))?;
+        loaded.unwrap_or_else(|| Err(Error::interrupted("stopped; nothing was changed")))
+    }
+}

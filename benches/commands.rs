@@ -41,7 +41,9 @@ fn main() {
     ];
     let mut seen: Vec<Vec<Run>> = cases.iter().map(|_| Vec::new()).collect();
     for round in 0..=RUNS {
-        for ((case, arguments), seen) in cases.iter().zip(&mut seen).filter(|((case, _), _)| common::is_chosen(case)) {
+        for ((case, arguments), seen) in
+            cases.iter().zip(&mut seen).filter(|((case, _), _)| common::is_chosen(case))
+        {
             let mut command = incontext(arguments);
             if !case.starts_with("ingest") {
                 command.arg(questions[round % questions.len()]);
@@ -131,9 +133,13 @@ fn sentences() -> Vec<String> {
         .filter(|page| page.extension().is_some_and(|extension| extension == "md"))
         .collect();
     pages.sort();
-    let text: String = pages.iter().map(|page| fs::read_to_string(page).expect("a page can be read")).collect();
-    let paragraphs = text.split("\n\n").filter(|paragraph| paragraph.starts_with(|c: char| c.is_alphabetic()));
+    let text: String =
+        pages.iter().map(|page| fs::read_to_string(page).expect("a page can be read")).collect();
+    let paragraphs =
+        text.split("\n\n").filter(|paragraph| paragraph.starts_with(|c: char| c.is_alphabetic()));
     let joined: Vec<String> = paragraphs.map(|paragraph| paragraph.replace('\n', " ")).collect();
     let all = joined.iter().flat_map(|paragraph| paragraph.split_inclusive(". ")).map(str::trim);
-    all.filter(|sentence| (12..=30).contains(&sentence.split_whitespace().count())).map(str::to_owned).collect()
+    all.filter(|sentence| (12..=30).contains(&sentence.split_whitespace().count()))
+        .map(str::to_owned)
+        .collect()
 }

@@ -9,11 +9,11 @@ use std::ops::ControlFlow;
 use candle_core::{DType, Device, Tensor, Var};
 use common::{ids, report};
 use incontext::error::Result;
-use incontext::generate::{Generator, LocalGenerator, Precision, Sampling};
+use incontext::generate::{Generator, LocalGenerator, Sampling};
 use incontext::hub;
 use incontext::models::{Batch, Model};
 use incontext::nn::loss::{Targets, cross_entropy};
-use incontext::nn::{Adapter, Bare, KvCache, Linear, Mode, Pass};
+use incontext::nn::{Adapter, Bare, KvCache, Linear, Mode, Pass, Precision};
 use incontext::text::layout::Layout;
 use incontext::text::tokenizer::Message;
 
@@ -29,7 +29,7 @@ fn main() {
     let model = Model::load(&found.path, &Device::Cpu).expect("the default generator loads");
     step(&model);
     prefill("prefill 256 in f32", 256, &model);
-    let model = Model { transformer: model.transformer.quantised().expect("fits"), ..model };
+    let model = Model { transformer: model.transformer.quantised(Precision::Int8).expect("fits"), ..model };
     for tokens in [256, 1024] {
         prefill(&format!("prefill {tokens}"), tokens, &model);
     }
@@ -65,7 +65,8 @@ fn decode(case: &str, generator: &Generator) {
     let write = |max_tokens: usize| {
         let sampling = Sampling { max_tokens, ..Sampling::default() };
         let start = std::time::Instant::now();
-        let written = generator.generate(&layout, &sampling, &mut |_| ControlFlow::Continue(())).expect("writes");
+        let written =
+            generator.generate(&layout, &sampling, &mut |_| ControlFlow::Continue(())).expect("writes");
         assert_eq!(written.completion_tokens, max_tokens, "the story is long enough");
         start.elapsed().as_secs_f64()
     };

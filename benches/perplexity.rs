@@ -12,7 +12,7 @@ use candle_core::{D, Device, Tensor};
 use incontext::error::Result;
 use incontext::hub;
 use incontext::models::{Batch, Model};
-use incontext::nn::{Bare, KvCache, Pass, kernel};
+use incontext::nn::{Bare, KvCache, Pass, Precision, kernel};
 
 fn main() -> Result<()> {
     common::one_pool();
@@ -28,7 +28,7 @@ fn main() -> Result<()> {
 
     let exact = perplexity(at_once(&model, &ids)?);
     println!("f32: {exact:.4} perplexity  ({} tokens, in one pass)", ids.len());
-    let model = Model { transformer: model.transformer.quantised()?, ..model };
+    let model = Model { transformer: model.transformer.quantised(Precision::Int8)?, ..model };
     let change = |perplexity: f64| 100.0 * (perplexity / exact - 1.0);
     let read = perplexity(at_once(&model, &ids)?);
     println!("int8, read: {read:.4} perplexity  (in one pass; {:+.2} %)", change(read));
@@ -39,7 +39,8 @@ fn main() -> Result<()> {
 
 fn guide() -> String {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
-    let mut pages: Vec<_> = std::fs::read_dir(docs).expect("docs").map(|page| page.expect("page").path()).collect();
+    let mut pages: Vec<_> =
+        std::fs::read_dir(docs).expect("docs").map(|page| page.expect("page").path()).collect();
     pages.sort();
     pages.iter().filter_map(|page| std::fs::read_to_string(page).ok()).collect()
 }
@@ -64,7 +65,8 @@ fn one_by_one(model: &Model, ids: &[u32]) -> Result<Vec<f64>> {
     let mut cache = KvCache::new(1);
     let mut all = Vec::new();
     for pair in ids.windows(2) {
-        let hidden = model.transformer.forward(&Batch::single(&pair[..1]), Pass::cached(&Bare, &mut cache))?;
+        let hidden =
+            model.transformer.forward(&Batch::single(&pair[..1]), Pass::cached(&Bare, &mut cache))?;
         all.extend(chosen_of(&model.transformer.logits(&hidden)?, &pair[1..])?);
     }
     Ok(all)

@@ -7,9 +7,10 @@ use super::printer::Printer;
 use super::settings::Settings;
 use crate::embed::{Embedder, HttpEncoder, LocalEncoder};
 use crate::error::{Error, IoContext, Result};
-use crate::generate::{Precision, Generator, HttpGenerator, LocalGenerator};
+use crate::generate::{Generator, HttpGenerator, LocalGenerator};
 use crate::hub;
 use crate::index::Collection;
+use crate::nn::Precision;
 use crate::text::tokenizer::Tokenizer;
 
 /// Begins the name of a model that an endpoint serves.
@@ -95,7 +96,12 @@ pub fn generator(name: &str, settings: &Settings) -> Result<Generator> {
         return Ok(Generator::Http(HttpGenerator::new(model, settings.endpoint()?, context)));
     }
     let model = hub::resolve(name)?;
-    Ok(Generator::Local(Box::new(LocalGenerator::load(&model.name, &model.path, &Device::Cpu, Precision::Int8)?)))
+    Ok(Generator::Local(Box::new(LocalGenerator::load(
+        &model.name,
+        &model.path,
+        &Device::Cpu,
+        Precision::Int8,
+    )?)))
 }
 
 /// What an endpoint calls the model, if `name` is one of an endpoint's.

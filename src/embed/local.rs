@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::Overflow;
 use crate::error::{Error, IoContext, Result};
 use crate::models::{Batch, Model, mean_pooled, weight_files};
-use crate::nn::{Pass, kernel};
+use crate::nn::{Pass, Precision, kernel};
 use crate::text::tokenizer::Tokenizer;
 
 /// Tokens of one forward pass: enough for a matrix product to run at full speed, few enough to stay in a core's cache.
@@ -21,6 +21,9 @@ const TOKENS_A_PASS: usize = 512;
 
 /// Fewer than this are not worth a thread of their own.
 const FEWEST_TOKENS_A_PASS: usize = 64;
+
+/// Twice as fast as floats, and no vector turns by a measurable angle.
+const PRECISION: Precision = Precision::Int16;
 
 /// The longest window we use however far a model's positions reach: sentence encoders are trained on short text.
 const LONGEST_WINDOW: usize = 512;
@@ -63,6 +66,7 @@ impl LocalEncoder {
     /// `Invalid` when the model is no encoder or pools in a way we do not compute.
     pub fn load(name: &str, dir: &Path, device: &Device) -> Result<Self> {
         let mut model = Model::load(dir, device)?;
+        model.transformer = model.transformer.quantised(PRECISION)?;
         if model.transformer.config.causal {
             return Err(Error::invalid(format!("`{}` is a generator, not an encoder", dir.display()))
                 .hint("give a BERT-family directory, for example all-minilm-l6-v2"));

@@ -1,6 +1,4 @@
 //! A causal model on this machine: prefill the prompt, then decode token by token over a cache.
-//!
-//! Both with weights in small integers, unless [`Precision::F32`] is asked for.
 
 use std::path::{Path, PathBuf};
 
@@ -11,20 +9,9 @@ use super::stream::TextStream;
 use super::{Completion, Finish, OnText, Sampling};
 use crate::error::{Error, Result};
 use crate::models::{Batch, Model};
-use crate::nn::{Bare, KvCache, Pass, kernel};
+use crate::nn::{Bare, KvCache, Pass, Precision, kernel};
 use crate::text::layout::Layout;
 use crate::text::tokenizer::Tokenizer;
-
-/// What a model is computed in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Precision {
-    /// Weights of 8 bits, or of 4 where the file has no more, times rows of 8 bits: several times as fast, at a perplexity
-    /// within one percent.
-    #[default]
-    Int8,
-    /// 32-bit floats.
-    F32,
-}
 
 pub struct LocalGenerator {
     name: String,
@@ -34,7 +21,7 @@ pub struct LocalGenerator {
 }
 
 impl LocalGenerator {
-    /// A Hugging Face directory or a GGUF file of a causal model.
+    /// A Hugging Face directory or a GGUF file of a causal model, computed in `precision`.
     ///
     /// # Errors
     /// `Invalid` when the model is an encoder; `NotFound` without a tokenizer.
@@ -48,9 +35,7 @@ impl LocalGenerator {
             Error::not_found(format!("`{}` has no tokenizer.json", path.display()))
                 .hint("save the tokenizer beside the weights")
         })?;
-        if precision == Precision::Int8 {
-            model.transformer = model.transformer.quantised()?;
-        }
+        model.transformer = model.transformer.quantised(precision)?;
         Ok(Self { name: name.to_owned(), path: path.to_owned(), model, tokenizer })
     }
 

@@ -6,7 +6,7 @@ mod scripted;
 mod stream;
 
 pub use http::HttpGenerator;
-pub use local::{Precision, LocalGenerator};
+pub use local::LocalGenerator;
 pub use scripted::Scripted;
 
 use std::ops::ControlFlow;

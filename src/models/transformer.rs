@@ -8,7 +8,8 @@ use super::names::Names;
 use super::weights::Weights;
 use crate::error::{Error, Result};
 use crate::nn::{
-    Attention, Block, Heads, Linear, Memory, Mlp, Norm, Packing, Part, Pass, Rope, Site, Surroundings,
+    Attention, Block, Heads, Linear, Memory, Mlp, Norm, Packing, Part, Pass, Precision, Rope, Site,
+    Surroundings,
 };
 
 /// A loaded network. `forward` keeps no state, so many requests may share one.
@@ -60,9 +61,12 @@ impl Transformer {
     ///
     /// # Errors
     /// When there is no memory for the copies.
-    pub fn quantised(self) -> Result<Self> {
-        let blocks = self.blocks.into_iter().map(Block::quantised).collect::<Result<_>>()?;
-        Ok(Self { blocks, head: self.head.quantised()?, ..self })
+    pub fn quantised(self, precision: Precision) -> Result<Self> {
+        let blocks =
+            self.blocks.into_iter().map(|block| block.quantised(precision)).collect::<Result<_>>()?;
+        // Nobody asks an encoder for the next word.
+        let head = if self.config.causal { self.head.quantised(precision)? } else { self.head };
+        Ok(Self { blocks, head, ..self })
     }
 
     pub fn device(&self) -> &Device {

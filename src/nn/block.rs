@@ -3,7 +3,8 @@
 use candle_core::Tensor;
 
 use super::{
-    Adapter, Angles, Attention, KvCache, Linear, Memory, Mlp, Mode, Norm, Packing, Part, Site, kernel,
+    Adapter, Angles, Attention, KvCache, Linear, Memory, Mlp, Mode, Norm, Packing, Part, Precision, Site,
+    kernel,
 };
 use crate::error::Result;
 
@@ -45,19 +46,19 @@ impl Block {
     ///
     /// # Errors
     /// When there is no memory for the copies.
-    pub fn quantised(self) -> Result<Self> {
+    pub fn quantised(self, precision: Precision) -> Result<Self> {
         let Self { attention, mlp, .. } = self;
         let attention = Attention {
-            q: attention.q.quantised()?,
-            k: attention.k.quantised()?,
-            v: attention.v.quantised()?,
-            o: attention.o.quantised()?,
+            q: attention.q.quantised(precision)?,
+            k: attention.k.quantised(precision)?,
+            v: attention.v.quantised(precision)?,
+            o: attention.o.quantised(precision)?,
             ..attention
         };
         let mlp = Mlp {
-            gate: mlp.gate.map(Linear::quantised).transpose()?,
-            up: mlp.up.quantised()?,
-            down: mlp.down.quantised()?,
+            gate: mlp.gate.map(|gate| gate.quantised(precision)).transpose()?,
+            up: mlp.up.quantised(precision)?,
+            down: mlp.down.quantised(precision)?,
             ..mlp
         };
         Ok(Self { attention, mlp, ..self })

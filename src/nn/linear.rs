@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 
-use super::kernel::Quantised;
+use super::kernel::{Precision, Quantised};
 use super::{Site, kernel};
 use crate::error::Result;
 
@@ -30,11 +30,11 @@ impl Linear {
     ///
     /// # Errors
     /// When there is no memory for the copy.
-    pub fn quantised(self) -> Result<Self> {
+    pub fn quantised(self, precision: Precision) -> Result<Self> {
         if self.weight.track_op() || !kernel::applies(&[&self.weight]) {
             return Ok(self);
         }
-        let quantised = Quantised::of(&self.weight)?.map(Arc::new);
+        let quantised = Quantised::of(&self.weight, precision)?.map(Arc::new);
         Ok(Self { quantised, ..self })
     }
 

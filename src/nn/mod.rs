@@ -37,6 +37,7 @@ pub use adapter::{Adapter, Bare, Identity, Memory};
 pub use attention::{Attention, Heads};
 pub use block::{Block, NormPlace, Surroundings};
 pub use cache::KvCache;
+pub use kernel::Precision;
 pub use linear::Linear;
 pub use mlp::{Activation, Mlp};
 pub use norm::Norm;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{D, Device, Tensor};
 use incontext::embed::{Embedder, LocalEncoder, Overflow};
-use incontext::generate::{Precision, Generator, LocalGenerator, Sampling};
+use incontext::generate::{Generator, LocalGenerator, Sampling};
 use incontext::models::{Batch, Model};
-use incontext::nn::{Bare, KvCache, Pass, kernel};
+use incontext::nn::{Bare, KvCache, Pass, Precision, kernel};
 use incontext::text::layout::Layout;
 use incontext::text::tokenizer::Message;
 use serde_json::Value;
@@ -112,7 +112,8 @@ fn chats_render_and_continue_as_the_references_do() {
 fn writing_with_small_integers_keeps_the_perplexity() {
     let Some(path) = defaults::generator() else { return };
     let model = Model::load(&path, &Device::Cpu).unwrap();
-    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/answering.md")).unwrap();
+    let text =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/answering.md")).unwrap();
     let mut ids = model.tokenizer.as_ref().unwrap().encode(&text, false).unwrap();
     ids.truncate(300);
     let next = |logits: &Tensor, ids: &[u32]| -> f32 {
@@ -125,7 +126,7 @@ fn writing_with_small_integers_keeps_the_perplexity() {
     let logits = model.transformer.logits(&hidden.narrow(0, 0, ids.len() - 1).unwrap()).unwrap();
     let exact = next(&logits, &ids[1..]);
 
-    let transformer = model.transformer.quantised().unwrap();
+    let transformer = model.transformer.quantised(Precision::Int8).unwrap();
     let mut cache = KvCache::new(1);
     let written: f32 = kernel::together(|| {
         let row = |pair: &[u32]| {

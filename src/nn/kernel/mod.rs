@@ -39,6 +39,7 @@ pub(super) use linear::linear;
 pub(super) use mlp::{Curve, activated, gated};
 pub(super) use norm::{layer_norm, rms_norm};
 pub use parallel::sequential;
+pub use quantised::Precision;
 pub(super) use quantised::{Quantised, quantised_linear, rows_pay};
 pub(super) use rope::rotate;
 pub(super) use sum::sum;

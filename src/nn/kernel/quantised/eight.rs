@@ -41,7 +41,7 @@ impl Eight {
 
     /// Adds the products of sixteen rows of the weight, the `group`-th, with each row of `x`.
     #[inline]
-    pub fn add_products(&self, group: usize, x: Part, sums: &mut [[f32; LANES]]) {
+    pub fn add_products(&self, group: usize, x: Part<i8>, sums: &mut [[f32; LANES]]) {
         let codes = &self.codes[group * self.blocks * CODES..][..self.blocks * CODES];
         let scales = &self.scales[group * self.blocks * LANES..][..self.blocks * LANES];
         #[cfg(target_arch = "x86_64")]
@@ -57,15 +57,15 @@ vectorised! {
     fn round_weights(row: &[f32], lane: usize, codes: &mut [u8], scales: &mut [f32]) {
         let blocks = row.as_chunks::<BLOCK>().0.iter().zip(codes.as_chunks_mut::<CODES>().0);
         for (b, (x, codes)) in blocks.enumerate() {
-            let (q, scale) = rounded(x);
+            let (q, scale) = rounded::<i8>(x);
             scales[b * LANES + lane] = scale;
             for (j, q) in q.into_iter().enumerate() {
-                codes[place(lane, j)] = (i32::from(q) + ZERO) as u8;
+                codes[place::<QUAD>(lane, j)] = (i32::from(q) + ZERO) as u8;
             }
         }
     }
 
-    fn plain(codes: &[u8], scales: &[f32], x: Part, sums: &mut [[f32; LANES]]) {
+    fn plain(codes: &[u8], scales: &[f32], x: Part<i8>, sums: &mut [[f32; LANES]]) {
         let blocks = codes.as_chunks::<CODES>().0.iter().zip(scales.as_chunks::<LANES>().0);
         for (b, (codes, scales)) in blocks.enumerate() {
             for (i, sums) in sums.iter_mut().enumerate() {
@@ -88,7 +88,7 @@ vectorised! {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn vnni(codes: &[u8], scales: &[f32], x: Part, sums: &mut [[f32; LANES]]) {
+fn vnni(codes: &[u8], scales: &[f32], x: Part<i8>, sums: &mut [[f32; LANES]]) {
     use std::arch::x86_64::*;
 
     use super::{dots, load, load_floats, store};

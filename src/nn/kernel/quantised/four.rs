@@ -49,7 +49,7 @@ impl Four {
 
     /// Adds the products of sixteen rows of the weight, the `group`-th, with each row of `x`.
     #[inline]
-    pub fn add_products(&self, group: usize, x: Part, sums: &mut [[f32; LANES]]) {
+    pub fn add_products(&self, group: usize, x: Part<i8>, sums: &mut [[f32; LANES]]) {
         let codes = &self.codes[group * self.blocks * BYTES..][..self.blocks * BYTES];
         let grids = &self.grids[group * self.blocks * 2 * LANES..][..self.blocks * 2 * LANES];
         #[cfg(target_arch = "x86_64")]
@@ -90,14 +90,14 @@ vectorised! {
             for (j, x) in x.iter().enumerate() {
                 let code = ((x - offset.to_f32()) * inverse + 0.5) as u8;
                 // Quads 2i and 2i + 1 share the bytes of register i.
-                let at = place(lane, j / (2 * QUAD) * QUAD + j % QUAD);
+                let at = place::<QUAD>(lane, j / (2 * QUAD) * QUAD + j % QUAD);
                 codes[at] |= if j / QUAD % 2 == 0 { code } else { code << 4 };
             }
         }
         Some(())
     }
 
-    fn plain(codes: &[u8], grids: &[f16], x: Part, sums: &mut [[f32; LANES]]) {
+    fn plain(codes: &[u8], grids: &[f16], x: Part<i8>, sums: &mut [[f32; LANES]]) {
         let blocks = codes.as_chunks::<BYTES>().0.iter().zip(grids.as_chunks::<{ 2 * LANES }>().0);
         for (b, (codes, grids)) in blocks.enumerate() {
             let grids = grids.map(f16::to_f32);
@@ -122,7 +122,7 @@ vectorised! {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn vnni(codes: &[u8], grids: &[f16], x: Part, sums: &mut [[f32; LANES]]) {
+fn vnni(codes: &[u8], grids: &[f16], x: Part<i8>, sums: &mut [[f32; LANES]]) {
     use std::arch::x86_64::*;
 
     use super::{dots, load, load_floats, store};

@@ -5,7 +5,7 @@ use super::super::testing::{assert_close, numbers, tensor};
 use super::*;
 
 fn quantised(weight: &Tensor) -> Arc<Quantised> {
-    Arc::new(Quantised::of(weight).unwrap().unwrap())
+    Arc::new(Quantised::of(weight, Precision::Int8).unwrap().unwrap())
 }
 
 /// Values of a 4-bit file: 16 steps a block, each block with a step and an offset of its own.
@@ -31,14 +31,17 @@ fn on_a_grid(out: usize, columns: usize) -> Tensor {
 fn a_quantised_product_is_close_to_the_exact_one_at_every_level() {
     for (out, columns) in [(1, 32), (16, 64), (37, 96), (129, 576)] {
         for weight in [tensor(&[out, columns], 2), on_a_grid(out, columns)] {
-            let codes = quantised(&weight);
-            for rows in [1, 3, TILE + 5] {
+            let sixteen = Arc::new(Quantised::of(&weight, Precision::Int16).unwrap().unwrap());
+            let cases = [(quantised(&weight), 0.012), (sixteen, 2e-4)];
+            for (rows, (codes, tolerance)) in
+                [1, 3, TILE + 5].into_iter().flat_map(|rows| cases.each_ref().map(|case| (rows, case)))
+            {
                 let (x, bias) = (tensor(&[rows, columns], 1), tensor(&[out], 3));
                 let exact = x.matmul(&weight.t().unwrap()).unwrap().broadcast_add(&bias).unwrap();
                 at_every_level(|_| {
-                    let ours = quantised_linear(&x, &codes, Some(&bias)).unwrap();
-                    assert_close(&ours, &exact, 0.012);
-                    let shared = team::together(|| quantised_linear(&x, &codes, Some(&bias)).unwrap());
+                    let ours = quantised_linear(&x, codes, Some(&bias)).unwrap();
+                    assert_close(&ours, &exact, *tolerance);
+                    let shared = team::together(|| quantised_linear(&x, codes, Some(&bias)).unwrap());
                     assert_close(&shared, &ours, 1e-6);
                 });
             }
@@ -74,7 +77,10 @@ fn what_16_steps_can_say_is_said_exactly() {
     assert!(matches!(weight.codes, Codes::Four(_)));
     at_every_level(|_| {
         for (ours, expected) in weight.times(&x).into_iter().zip(&expected) {
-            assert!((ours - expected).abs() <= 1e-5 * expected.abs().max(100.0), "{ours} instead of {expected}");
+            assert!(
+                (ours - expected).abs() <= 1e-5 * expected.abs().max(100.0),
+                "{ours} instead of {expected}"
+            );
         }
     });
 }
@@ -103,8 +109,19 @@ fn zeros_stay_zeros_and_what_is_no_number_is_not_hidden() {
 
 #[test]
 fn a_matrix_of_another_width_is_left_alone() {
-    assert!(Quantised::of(&tensor(&[4, 48], 1)).unwrap().is_none());
+    assert!(Quantised::of(&tensor(&[4, 48], 1), Precision::Int8).unwrap().is_none());
+    assert!(Quantised::of(&tensor(&[4, 64], 1), Precision::F32).unwrap().is_none());
     let weight = quantised(&tensor(&[4, 64], 1));
     assert!(quantised_linear(&tensor(&[1, 32], 1), &weight, None).is_err());
     assert!(quantised_linear(&tensor(&[2, 64], 1), &weight, Some(&tensor(&[3], 1))).is_err());
+}
+
+#[test]
+fn the_largest_sums_of_16_bits_do_not_leave_32() {
+    let (x, weight) = (vec![-3.0; 64], vec![5.0; 16 * 64]);
+    let weight = Tensor::from_vec(weight, (16, 64), &Device::Cpu).unwrap();
+    let weight = Quantised::of(&weight, Precision::Int16).unwrap().unwrap();
+    at_every_level(|_| {
+        assert!(weight.times(&x).into_iter().all(|y| (y + 15.0 * 64.0).abs() < 0.01));
+    });
 }

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::printer::Printer;
 use super::settings::Settings;
-use super::{Ending, NOTHING_RELEVANT, help, load, one_line, span, tidy};
+use super::{Ending, NOTHING_RELEVANT, device, help, load, one_line, span, tidy};
 use crate::engine::Status;
 use crate::engine::ask::{Answer, Answering, Ask as Job, Generation, Progress};
 use crate::error::Result;
@@ -38,6 +38,9 @@ pub struct Ask {
     /// Prompt template: task/name, or a .j2 file [default: qa/grounded]
     #[arg(long, value_name = "NAME|FILE")]
     prompt: Option<String>,
+    /// Where models of this machine compute [default: cpu]
+    #[arg(long, value_enum)]
+    device: Option<device::Kind>,
     /// Passages to read [default: 3 for a model below 300M parameters, else 5]
     #[arg(short, value_parser = clap::value_parser!(u16).range(1..=20))]
     k: Option<u16>,
@@ -71,13 +74,14 @@ enum How {
 pub fn run(command: &Ask, settings: &Settings, printer: &Printer) -> Result<Ending> {
     let name = settings.collection(command.collection.as_deref());
     let collection = Collection::open(&settings.home.collection(&name)?)?;
-    let embedder = load::collection_embedder(&collection, command.embedder.as_deref(), settings)?;
+    let device = settings.device(command.device)?;
+    let embedder = load::collection_embedder(&collection, command.embedder.as_deref(), &device, settings)?;
     let model = settings.model(command.model.as_deref());
     let generator = match command.answer {
         How::Extractive => None,
         // The default model is known to be too small: do not load it to find that out.
         How::Auto if model == crate::hub::DEFAULT_GENERATOR => None,
-        _ => Some(load::generator(&model, settings)?),
+        _ => Some(load::generator(&model, &device, settings)?),
     };
     let template = Library::new([settings.home.dir().join("prompts")])
         .load(&settings.prompt(command.prompt.as_deref()))?;
@@ -100,7 +104,7 @@ pub fn run(command: &Ask, settings: &Settings, printer: &Printer) -> Result<Endi
     let answer = job.run(&command.question, &mut |progress| {
         match progress {
             Progress::Prompt { text, dropped } if command.show_prompt => {
-                eprintln!("{}", tidy(text));
+                printer.aside(text);
                 if !dropped.is_empty() {
                     printer.note(format!("{} passages did not fit the window whole", dropped.len()));
                 }

@@ -123,7 +123,9 @@ fn a_disk_that_is_read_only_is_named_and_a_copy_of_what_it_holds_can_be_searched
     folder.write("docs/more.md", "talo");
     let refused: Vec<Ran> =
         [&home[..], &["search", "falo", "--home", "disk/home"]].map(|args| folder.run(args)).into();
-    let copied = Command::new("cp").args(["-r", "disk/home", "copy"]).current_dir(folder.path()).status();
+    // As far from the documents as the original, so that paths mean the same.
+    fs::create_dir(folder.at("copy")).unwrap();
+    let copied = Command::new("cp").args(["-r", "disk/home", "copy/"]).current_dir(folder.path()).status();
     let doctor = folder.run(&["doctor", "--home", "disk/home"]);
     disk.remount("rw");
     let again = folder.run(&home);
@@ -141,7 +143,7 @@ fn a_disk_that_is_read_only_is_named_and_a_copy_of_what_it_holds_can_be_searched
         "{doctor:#?}"
     );
     assert!(copied.unwrap().success());
-    let found = folder.ok(&["search", "falo", "--home", "copy", "--json"]).json();
+    let found = folder.ok(&["search", "falo", "--home", "copy/home", "--json"]).json();
     assert_eq!(found["hits"][0]["path"], "docs/good.md");
     assert!(again.out.starts_with("added 1 updated 0 unchanged 1 "), "{again:#?}");
 }

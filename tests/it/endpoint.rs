@@ -437,7 +437,8 @@ fn a_busy_server_of_vectors_is_asked_again_and_a_silent_one_is_not() {
 #[test]
 fn an_endpoint_that_fails_in_the_middle_of_an_ingest_costs_nothing_that_was_finished() {
     let server = Server::start(|seen, before| match before {
-        3 => Reply::error("401 Unauthorized", "expired"),
+        // Behind the first batch and before the last.
+        9 => Reply::error("401 Unauthorized", "expired"),
         _ => embeddings(seen, 96),
     });
     if defaults::encoder().is_none() {
@@ -445,7 +446,7 @@ fn an_endpoint_that_fails_in_the_middle_of_an_ingest_costs_nothing_that_was_fini
     }
     let folder = Folder::with(&[("notes/tea.md", TEA)]);
     for document in 0..80 {
-        let words: Vec<String> = (0..150).map(|at| tiny::word(document * 7 + at * (1 + at % 5))).collect();
+        let words: Vec<String> = (0..600).map(|at| tiny::word(document * 7 + at * (1 + at % 5))).collect();
         folder.write(&format!("notes/z{document:02}.txt"), &words.join(" "));
     }
     folder.write(".incontext/config.toml", &format!("[openai]\nbase_url = \"{}\"\n", server.url));

@@ -208,7 +208,12 @@ fn read_stream(place: &Place, response: Response<Body>, on_text: OnText) -> Atte
             Err(Broken::Failed(error)) => return Err(place.unanswered(&error.into(), seen)),
         };
         if data.trim() == "[DONE]" {
-            break;
+            // llama-cpp-python says it, too, when it drops an answer because somebody else asks. One that is whole has a
+            // reason to end.
+            match reply.finish_reason {
+                Some(_) => break,
+                None => return Err(place.half(seen, "the server ended it without a reason")),
+            }
         }
         let event: ChatResponse = match place.parsed(data.as_bytes()) {
             Err(_) if events.at_end() => return Err(place.half(seen, "the connection was closed")),

@@ -180,6 +180,12 @@ fn a_gguf_that_lies_about_sizes_is_refused_at_once_with_the_tensors_name() {
         bytes[at..at + 8].fill(0x7f);
     });
     assert!(wide.contains("`blk.0.ffn_up.weight` claims"), "{wide}");
+    // Found by fuzzing.
+    let empty = with(&|bytes| {
+        let at = after(bytes, "blk.0.ffn_up.weight") + 4;
+        bytes[at..at + 8].fill(0);
+    });
+    assert!(empty.contains("`blk.0.ffn_up.weight` claims the impossible shape"), "{empty}");
     let zero = with(&|bytes| {
         let at = after(bytes, "general.alignment") + 4;
         bytes[at..at + 4].fill(0);

@@ -189,13 +189,20 @@ fn a_connection_that_breaks_before_the_first_word_is_made_again() {
     });
     assert_eq!(ask(&server).0.unwrap().text, "Because.");
     assert_eq!(server.seen().len(), 3);
+    let server = Server::start(|_, before| match before {
+        0 => Reply::events(["[DONE]"]),
+        _ => Reply::streamed(&["Because."]),
+    });
+    assert_eq!(ask(&server).0.unwrap().text, "Because.");
 }
 
 #[test]
 fn half_an_answer_is_no_answer_and_is_not_begun_again() {
     let half = || Reply::events([delta("Half "), delta("an")]);
-    let ends: [fn(Reply) -> Reply; 3] = [
+    let ends: [fn(Reply) -> Reply; 4] = [
         |half| half,
+        // What llama-cpp-python does when another request comes in.
+        |half| half.and("data: [DONE]\n\n"),
         |half| half.and("data: {\"choices\": [{\"del"),
         |half| half.header("Content-Length: 99999"),
     ];

@@ -4,6 +4,7 @@
 //! encoder. What is not named is skipped, and says so.
 
 use std::ops::ControlFlow;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use incontext::generate::{Finish, Generator, HttpGenerator, Sampling};
@@ -13,6 +14,9 @@ use incontext::text::tokenizer::Message;
 
 use crate::defaults;
 use crate::run::Folder;
+
+/// Some servers drop an answer when the next question comes in.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 const QUESTION: &str = "How long is green tea steeped?";
 
@@ -38,6 +42,7 @@ fn folder(base_url: &str) -> Folder {
 #[test]
 fn a_real_server_streams_and_stops_when_told() {
     let Some((base_url, model)) = served("INCONTEXT_TEST_MODEL") else { return };
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let generator =
         Generator::Http(HttpGenerator::new(&model, Endpoint::new(&base_url, None).unwrap(), 4096));
     let layout = Layout::Chat(vec![Message::new("user", "Count from one to ten, in words.")]);
@@ -61,6 +66,7 @@ fn a_real_server_streams_and_stops_when_told() {
 #[test]
 fn what_a_real_server_writes_is_held_against_the_passages() {
     let Some((base_url, model)) = served("INCONTEXT_TEST_MODEL") else { return };
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     if defaults::encoder().is_none() {
         return;
     }

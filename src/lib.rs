@@ -1,4 +1,76 @@
 #![doc = include_str!("../README.md")]
+//! # The two journeys
+//!
+//! Both run with tiny models of the project's tests, in a folder `here`. Files become a collection:
+//!
+//! ```
+//! use std::ops::ControlFlow;
+//! use incontext::embed::{Embedder, LocalEncoder};
+//! use incontext::engine::ingest::{Ingest, MAX_FILE};
+//! use incontext::index::{Home, Patience, Profile};
+//! use incontext::text::chunk::Limits;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let here = folder.path();
+//! # let model = std::path::Path::new("tests/golden/tiny/bert");
+//! std::fs::write(here.join("tea.md"), "# Tea\n\nGreen tea is steeped for two minutes.\n")?;
+//! let embedder = Embedder::Local(LocalEncoder::load("tiny", model, &candle_core::Device::Cpu)?);
+//! // This encoder reads 64 tokens. For the default one, `Profile::default()` is right as it is.
+//! let chunker = Limits { body: 40, max_body: 46, header: 12, total: 60, min: 8, overlap: 6 };
+//! let summary = Ingest {
+//!     home: &Home::locate(Some(&here.join(".incontext")), here), collection: "notes", paths: &[here.to_owned()],
+//!     profile: Profile { chunker, ..Profile::default() }, embedder: &embedder, rebuild: false, max_file: MAX_FILE,
+//! }
+//! .run(Patience::default(), |_| ControlFlow::Continue(()))?;
+//! assert_eq!((summary.added, summary.failed), (1, 0));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A question becomes an answer. A model may write it; what no passage supports, such as all that a model of random
+//! weights can say, is replaced by the documents' own sentences, and the answer says why:
+//!
+//! ```
+//! use std::ops::ControlFlow;
+//! use incontext::engine::{Places, ask::{Answering, Ask, Generation}};
+//! use incontext::generate::{Generator, LocalGenerator};
+//! use incontext::index::Collection;
+//! use incontext::prompt::Template;
+//! use incontext::retrieve::gate::Gate;
+//!
+//! # use incontext::{embed::{Embedder, LocalEncoder}, engine::ingest::{Ingest, MAX_FILE}};
+//! # use incontext::{index::{Home, Patience, Profile}, text::chunk::Limits};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let (folder, cpu) = (tempfile::tempdir()?, candle_core::Device::Cpu);
+//! # let here = folder.path();
+//! # std::fs::write(here.join("tea.md"), "# Tea\n\nGreen tea is steeped for two minutes.\n")?;
+//! # let model = std::path::Path::new("tests/golden/tiny/bert");
+//! # let embedder = Embedder::Local(LocalEncoder::load("tiny", model, &cpu)?);
+//! # let home = Home::locate(Some(&here.join(".incontext")), here);
+//! # let chunker = Limits { body: 40, max_body: 46, header: 12, total: 60, min: 8, overlap: 6 };
+//! # Ingest {
+//! #     home: &home, collection: "notes", paths: &[here.to_owned()],
+//! #     profile: Profile { chunker, ..Profile::default() }, embedder: &embedder, rebuild: false, max_file: MAX_FILE,
+//! # }
+//! # .run(Patience::default(), |_| ControlFlow::Continue(()))?;
+//! # let source = "+++\nname = \"short\"\ntask = \"qa\"\ninputs = [\"question\", \"passages\"]\n[params]\nmax_tokens = 8\n+++\n{% for passage in passages %}{{ passage.text }}\n{% endfor %}{{ question }}\n";
+//! # let model = std::path::Path::new("tests/golden/tiny/llama");
+//! let generator = Generator::Local(Box::new(LocalGenerator::load("tiny", model, &cpu)?));
+//! let template = Template::parse("short.j2", source, &|_| Ok(String::new()))?;
+//! let collection = Collection::open(&home.collection("notes")?)?;
+//! let ask = Ask {
+//!     collection: &collection, embedder: &embedder, gate: Gate::default(), answering: Answering::Generate,
+//!     generation: Some(Generation { generator: &generator, template: &template }),
+//!     k: None, places: &Places::of(&home)?,
+//! };
+//! let answer = ask.run("How long is green tea steeped?", &mut |_| ControlFlow::Continue(()))?;
+//! assert!(answer.answer.starts_with("Green tea is steeped for two minutes. [1]"));
+//! assert_eq!(answer.citations[0].quote, "Green tea is steeped for two minutes.");
+//! assert!(answer.fallback.is_some());
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod cli;
 pub mod embed;

@@ -8,7 +8,7 @@ use incontext::models::{Batch, Model};
 use incontext::nn::Pass;
 use libfuzzer_sys::fuzz_target;
 
-const CONFIG: &str = include_str!("../../tests/golden/tiny/bert/config.json");
+const CONFIG: &str = include_str!("../bert.json");
 
 fuzz_target!(|bytes: &[u8]| {
     let dir = tempfile::tempdir().expect("a temporary folder");

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::printer::Printer;
 use super::settings::Settings;
-use super::{Ending, NOTHING_RELEVANT, help, load, one_line, span, tidy};
+use super::{Ending, NOTHING_RELEVANT, device, help, load, one_line, span, tidy};
 use crate::engine::ask::{Answer, Answering, Ask as Job, Generation, Nearest, Progress};
 use crate::engine::{Citation, Status};
 use crate::error::Result;
@@ -39,6 +39,9 @@ pub struct Ask {
     /// Prompt template: task/name, or a .j2 file [default: qa/grounded]
     #[arg(long, value_name = "NAME|FILE")]
     prompt: Option<String>,
+    /// Where models of this machine compute [default: cpu]
+    #[arg(long, value_enum)]
+    device: Option<device::Kind>,
     /// Passages to read [default: 3 for a model below 300M parameters, else 5]
     #[arg(short, value_parser = clap::value_parser!(u16).range(1..=20))]
     k: Option<u16>,
@@ -95,10 +98,11 @@ impl From<How> for Answering {
 pub fn run(command: &Ask, settings: &Settings, printer: &Printer) -> Result<Ending> {
     let name = settings.collection(command.collection.as_deref());
     let collection = Collection::open(&settings.home.collection(&name)?)?;
-    let embedder = load::collection_embedder(&collection, command.embedder.as_deref(), settings)?;
+    let device = settings.device(command.device)?;
+    let embedder = load::collection_embedder(&collection, command.embedder.as_deref(), &device, settings)?;
     let model = settings.model(command.model.as_deref());
     let generator = match command.answer.needs(&model) {
-        true => Some(load::generator(&model, settings)?),
+        true => Some(load::generator(&model, &device, settings)?),
         false => None,
     };
     let template = Library::new([settings.home.dir().join("prompts")])
@@ -121,7 +125,7 @@ pub fn run(command: &Ask, settings: &Settings, printer: &Printer) -> Result<Endi
     let answer = job.run(&command.question, &mut |progress| {
         match progress {
             Progress::Prompt { text, dropped } if command.show_prompt => {
-                eprintln!("{}", tidy(text));
+                printer.requested(text);
                 if let Some(dropped) = Dropped::in_words(dropped) {
                     printer.note(format!("{dropped} did not fit the window whole"));
                 }

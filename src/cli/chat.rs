@@ -17,7 +17,7 @@ use clap::Args;
 use super::ask::How;
 use super::printer::Printer;
 use super::settings::Settings;
-use super::{Ending, help};
+use super::{Ending, device, help};
 use crate::error::Result;
 use command::{Command, Typed};
 use input::Input;
@@ -49,6 +49,9 @@ pub struct Chat {
     /// Passages to read [default: 3 for a model below 300M parameters, else 5]
     #[arg(short, value_parser = clap::value_parser!(u16).range(1..=20))]
     k: Option<u16>,
+    /// Where models of this machine compute [default: cpu]
+    #[arg(long, value_enum, value_name = "DEVICE")]
+    device: Option<device::Kind>,
     /// Print each answer as JSON on a line of its own
     #[arg(long)]
     json: bool,

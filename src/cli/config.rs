@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::device::Kind;
 use super::help;
 use super::printer::Printer;
 use super::settings::{self, Key, Setting, Settings};
@@ -49,6 +50,9 @@ pub struct Show {
     /// As if given to a command
     #[arg(long, value_name = "NAME|FILE")]
     prompt: Option<String>,
+    /// As if given to a command
+    #[arg(long, value_enum)]
+    device: Option<Kind>,
     /// Print it as JSON
     #[arg(long)]
     json: bool,
@@ -61,6 +65,7 @@ impl Show {
             Key::Embedder => &self.embedder,
             Key::Model => &self.model,
             Key::Prompt => &self.prompt,
+            Key::Device => return self.device.map(Kind::name),
         }
         .as_deref()
     }

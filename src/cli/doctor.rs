@@ -157,7 +157,8 @@ struct Encoders<'a> {
 
 impl Encoders<'_> {
     fn get(&mut self, name: &str) -> std::result::Result<&Embedder, &Error> {
-        self.loaded.entry(name.to_owned()).or_insert_with(|| load::embedder(name, self.settings)).as_ref()
+        let load = || load::embedder(name, &self.settings.device(None)?, self.settings);
+        self.loaded.entry(name.to_owned()).or_insert_with(load).as_ref()
     }
 }
 

@@ -11,6 +11,10 @@ use crate::generate::HttpGenerator;
 use crate::hub;
 use crate::openai::{DEFAULT_BASE_URL, Endpoint};
 
+/// Our own variables of an endpoint: its address, and the key that goes with it.
+pub const BASE_URL: &str = "INCONTEXT_OPENAI_BASE_URL";
+pub const KEY: &str = "INCONTEXT_OPENAI_API_KEY";
+
 /// Keys under `[openai]`.
 pub const KEYS: &str = "base_url, api_key_env, context, window, timeout";
 
@@ -61,9 +65,9 @@ impl Settings {
 /// somebody else made must not be able to have a key sent to an address of its choice by merely naming one.
 fn endpoint(folder: &OpenAi, variable: &dyn Fn(&str) -> Option<String>) -> Result<Endpoint> {
     let first = |names: [&str; 2]| names.into_iter().find_map(variable);
-    let environment = first(["INCONTEXT_OPENAI_BASE_URL", "OPENAI_BASE_URL"]);
+    let environment = first([BASE_URL, "OPENAI_BASE_URL"]);
     let (base_url, key) = match (environment, &folder.base_url) {
-        (Some(base_url), _) => (base_url, first(["INCONTEXT_OPENAI_API_KEY", "OPENAI_API_KEY"])),
+        (Some(base_url), _) => (base_url, first([KEY, "OPENAI_API_KEY"])),
         (None, Some(base_url)) => (base_url.clone(), folder_key(folder, variable)?),
         (None, None) => (DEFAULT_BASE_URL.to_owned(), None),
     };

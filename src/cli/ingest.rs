@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 use super::interrupt::Interrupt;
 use super::printer::Printer;
 use super::settings::Settings;
-use super::{Ending, help, load, patient, tidy};
+use super::{Ending, device, help, load, patient};
 use crate::engine::ingest::{Event, Ingest as Job, MAX_FILE, Summary};
 use crate::error::{Error, Result};
 use crate::index::{Collection, Profile};
@@ -17,7 +17,8 @@ use crate::index::{Collection, Profile};
 /// Bring a collection up to date with files and folders
 ///
 /// New and changed files are added, unchanged ones cost nothing, missing ones are removed. Folders are walked with
-/// .gitignore respected. It may be killed at any moment; the next run goes on from there.
+/// .gitignore respected. It may be killed at any moment; the next run goes on from there. Exit code 1 when a file could not
+/// be read, which is then named; the others are ingested all the same.
 #[derive(Args)]
 #[command(after_long_help = help::examples(EXAMPLES))]
 pub struct Ingest {
@@ -30,6 +31,9 @@ pub struct Ingest {
     /// Encoder: catalogue name, directory, or openai:NAME at an endpoint [default: all-minilm-l6-v2]
     #[arg(long, value_name = "NAME|DIR")]
     embedder: Option<String>,
+    /// Where models of this machine compute [default: cpu]
+    #[arg(long, value_enum)]
+    device: Option<device::Kind>,
     /// Index profile (TOML) that says how a new collection is built
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
@@ -69,7 +73,9 @@ pub fn run(command: &Ingest, settings: &Settings, printer: &Printer) -> Result<E
         (None, None) => None,
     };
     let named = profile.as_ref().map(|profile| profile.embedder.name.as_str());
-    let embedder = load::embedder(&settings.embedder(command.embedder.as_deref().or(named)), settings)?;
+    let device = settings.device(command.device)?;
+    let name = settings.embedder(command.embedder.as_deref().or(named));
+    let embedder = load::embedder(&name, &device, settings)?;
     let profile = profile.unwrap_or_default();
     let max_file = command.max_file.map_or(MAX_FILE, |megabytes| u64::from(megabytes) << 20);
     let (home, paths, rebuild) = (&settings.home, &command.paths[..], command.rebuild);
@@ -81,7 +87,7 @@ pub fn run(command: &Ingest, settings: &Settings, printer: &Printer) -> Result<E
     } else {
         printer.line(line(&summary))?;
     }
-    Ok(Ending::Done)
+    Ok(if summary.failed == 0 { Ending::Done } else { Ending::No(1) })
 }
 
 /// Runs an ingest with a bar; files that fail are named as they do. Ctrl-C stops it behind what is finished.
@@ -93,7 +99,10 @@ pub fn ingest(job: Job, printer: &Printer) -> Result<Summary> {
         match event {
             Event::Started { bytes } => {
                 // Not before: while it waits for another writer, Ctrl-C may end it at once.
-                interrupt = Some(Interrupt::watch());
+                let printer = *printer;
+                interrupt = Some(Interrupt::watch().telling(move || {
+                    printer.note("stopping behind what is being embedded; Ctrl-C again stops at once");
+                }));
                 if bytes > 0 {
                     let started = printer.bar(bytes);
                     started.set_message(collection.clone());
@@ -102,12 +111,7 @@ pub fn ingest(job: Job, printer: &Printer) -> Result<Summary> {
             }
             Event::Progress { bytes } => bar.iter().for_each(|bar| bar.set_position(bytes)),
             Event::Failed { error } => {
-                let say = || {
-                    printer.note(format!("failed: {}", tidy(&error.to_string())));
-                    if let Some(hint) = error.advice() {
-                        printer.note(format!("hint: {hint}"));
-                    }
-                };
+                let say = || printer.failed(error);
                 match &bar {
                     Some(bar) => bar.suspend(say),
                     None => say(),

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use signal_hook::consts::SIGINT;
 use signal_hook::flag;
@@ -44,6 +46,22 @@ impl Interrupt {
     /// It is over: Ctrl-C does what it always does.
     pub fn rest(&self) {
         self.idle.store(true, Ordering::Relaxed);
+    }
+
+    /// Calls `notice` when Ctrl-C was pressed and the work still goes on a second later: a slow server can keep it from its
+    /// next safe place for minutes.
+    pub fn telling(self, notice: impl FnOnce() + Send + 'static) -> Self {
+        let (asked, idle) = (self.asked.clone(), self.idle.clone());
+        thread::spawn(move || {
+            while !idle.load(Ordering::Relaxed) {
+                let waited = asked.load(Ordering::Relaxed);
+                thread::sleep(Duration::from_secs(1));
+                if waited && !idle.load(Ordering::Relaxed) {
+                    return notice();
+                }
+            }
+        });
+        self
     }
 
     /// Whether somebody pressed Ctrl-C since.

@@ -1,4 +1,4 @@
-//! Loading the models a command needs, by name or path, with the device they run on.
+//! Loading the models a command needs, by name or path, onto the device they are to run on.
 
 use candle_core::Device;
 
@@ -22,21 +22,21 @@ pub fn is_served(name: &str) -> bool {
 }
 
 /// An encoder by catalogue name, directory, or `openai:NAME`.
-pub fn embedder(name: &str, settings: &Settings) -> Result<Embedder> {
+pub fn embedder(name: &str, device: &Device, settings: &Settings) -> Result<Embedder> {
     match served(name)? {
         Some(model) => endpoint_encoder(model, None, settings),
-        None => local_encoder(name),
+        None => local_encoder(name, device),
     }
 }
 
-fn local_encoder(name: &str) -> Result<Embedder> {
+fn local_encoder(name: &str, device: &Device) -> Result<Embedder> {
     let model = hub::resolve(name)?;
     // A collection remembers this name: a path has to mean the same from every folder.
     let name = match model.kind {
         Some(_) => model.name,
         None => std::path::absolute(&model.path).at("find", &model.path)?.to_string_lossy().into_owned(),
     };
-    Ok(Embedder::Local(LocalEncoder::load(&name, &model.path, &Device::Cpu)?))
+    Ok(Embedder::Local(LocalEncoder::load(&name, &model.path, device)?))
 }
 
 /// Passages are cut as the default encoder counts: it is here, and others count much alike.
@@ -54,6 +54,7 @@ fn endpoint_encoder(model: &str, dimension: Option<usize>, settings: &Settings) 
 pub fn collection_embedder(
     collection: &Collection,
     flag: Option<&str>,
+    device: &Device,
     settings: &Settings,
 ) -> Result<Embedder> {
     let built = &collection.profile().embedder;
@@ -61,7 +62,7 @@ pub fn collection_embedder(
     let embedder = match served(name)? {
         // Its length is known: an endpoint need not be asked for it again.
         Some(model) => endpoint_encoder(model, Some(built.dimension), settings)?,
-        None => local_encoder(name)?,
+        None => local_encoder(name, device)?,
     };
     let checked = check_fingerprint(collection, embedder.name(), embedder.fingerprint());
     checked.map_err(|error| match embedder {
@@ -90,18 +91,13 @@ pub fn check_fingerprint(collection: &Collection, name: &str, fingerprint: &str)
 }
 
 /// A generator by catalogue name, directory, GGUF file, or `openai:NAME`.
-pub fn generator(name: &str, settings: &Settings) -> Result<Generator> {
+pub fn generator(name: &str, device: &Device, settings: &Settings) -> Result<Generator> {
     if let Some(model) = served(name)? {
         let context = settings.endpoint_context();
         return Ok(Generator::Http(HttpGenerator::new(model, settings.endpoint()?, context)));
     }
     let model = hub::resolve(name)?;
-    Ok(Generator::Local(Box::new(LocalGenerator::load(
-        &model.name,
-        &model.path,
-        &Device::Cpu,
-        Precision::Int8,
-    )?)))
+    Ok(Generator::Local(Box::new(LocalGenerator::load(&model.name, &model.path, device, Precision::Int8)?)))
 }
 
 /// What an endpoint calls the model, if `name` is one of an endpoint's.

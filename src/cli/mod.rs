@@ -8,6 +8,7 @@ mod chat;
 mod collections;
 mod completions;
 mod config;
+mod device;
 mod doctor;
 mod endpoint;
 mod help;
@@ -102,7 +103,7 @@ const INTERRUPTED: u8 = 130;
 /// What scripts may count on. 2 is clap's.
 const EXIT_CODES: [(u8, &str); 6] = [
     (0, "done"),
-    (1, "an error, a difference found by `verify`, or a problem found by `doctor`"),
+    (1, "an error, a file that `ingest` could not read, or what `verify` or `doctor` found wrong"),
     (2, "the command line could not be read"),
     (NOTHING_RELEVANT, "nothing relevant was found"),
     (BUSY, "another process kept using the collection"),
@@ -146,7 +147,7 @@ fn run(cli: Cli, printer: &Printer) -> Result<Ending> {
         // A person who mends the file has to find it.
         Command::Config(Config::Path) => config::path(&Settings::in_spite_of_config(home)?.0, printer),
         Command::Doctor(command) => doctor::run(&command, home, printer),
-        Command::Verify(command) => verify::run(&command, printer),
+        Command::Verify(command) => verify::run(&command, &settings()?, printer),
         Command::Completions(command) => completions::completions(&command, printer),
         Command::Man(command) => completions::man(&command, printer),
     }

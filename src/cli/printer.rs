@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::error::{Error, Result};
 use crate::index::Holder;
 
+#[derive(Clone, Copy)]
 pub struct Printer {
     quiet: bool,
     /// Whether a person watches stderr.
@@ -58,8 +59,13 @@ impl Printer {
     /// A remark for the person; not part of the result.
     pub fn note(&self, text: impl AsRef<str>) {
         if !self.quiet {
-            eprintln!("{}", text.as_ref());
+            say(text.as_ref());
         }
+    }
+
+    /// What was asked to be shown and is no result.
+    pub fn requested(&self, text: &str) {
+        say(&super::tidy(text));
     }
 
     /// Names whoever holds what we wait for.
@@ -71,11 +77,12 @@ impl Printer {
     }
 
     pub fn error(&self, error: &Error) {
-        // A file name or a model's own words may be part of it.
-        eprintln!("error: {}", super::tidy(&error.to_string()));
-        if let Some(hint) = error.advice() {
-            eprintln!("hint: {}", super::tidy(hint).replace('\n', "\n      "));
-        }
+        complain("error", error);
+    }
+
+    /// Something that went wrong and did not stop the rest.
+    pub fn failed(&self, error: &Error) {
+        complain("failed", error);
     }
 
     /// Whether answers may be shown as they grow.
@@ -95,7 +102,7 @@ impl Printer {
 
     pub fn end_draft(&self) {
         if self.watched && !self.quiet {
-            eprintln!("\n");
+            say("\n");
         }
     }
 
@@ -113,5 +120,18 @@ impl Printer {
 
     fn target(&self) -> ProgressDrawTarget {
         if self.watched && !self.quiet { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() }
+    }
+}
+
+/// A line on stderr. When that is closed or full, there is nobody to tell.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+fn complain(how: &str, error: &Error) {
+    // A file name or a model's own words may be part of it.
+    say(&format!("{how}: {}", super::tidy(&error.to_string())));
+    if let Some(hint) = error.advice() {
+        say(&format!("hint: {}", super::tidy(hint).replace('\n', "\n      ")));
     }
 }

@@ -31,7 +31,7 @@ pub fn run(settings: &Settings, printer: &Printer) -> Result<Ending> {
 
     let guide = guide(settings)?;
     printer.note(format!("2. ingesting the user's guide from {}", guide.display()));
-    let embedder = load::embedder(crate::hub::DEFAULT_ENCODER, settings)?;
+    let embedder = load::embedder(crate::hub::DEFAULT_ENCODER, &settings.device(None)?, settings)?;
     let job = Ingest {
         home: &settings.home,
         collection: COLLECTION,

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::printer::Printer;
 use super::settings::Settings;
-use super::{Ending, NOTHING_RELEVANT, help, load, one_line, span, tidy};
+use super::{Ending, NOTHING_RELEVANT, device, help, load, one_line, span, tidy};
 use crate::engine::Places;
 use crate::engine::search::{Mode, Query, search};
 use crate::error::Result;
@@ -34,6 +34,9 @@ pub struct Search {
     /// Encoder, if it is not where the collection's was [default: the collection's]
     #[arg(long, value_name = "NAME|DIR")]
     embedder: Option<String>,
+    /// Where models of this machine compute [default: cpu]
+    #[arg(long, value_enum)]
+    device: Option<device::Kind>,
     /// Print the passages as JSON
     #[arg(long)]
     json: bool,
@@ -70,9 +73,10 @@ pub fn run(command: &Search, settings: &Settings, printer: &Printer) -> Result<E
     };
     let name = settings.collection(command.collection.as_deref());
     let collection = Collection::open(&settings.home.collection(&name)?)?;
+    let device = settings.device(command.device)?;
     let embedder = match mode {
         Mode::Lexical => None,
-        _ => Some(load::collection_embedder(&collection, command.embedder.as_deref(), settings)?),
+        _ => Some(load::collection_embedder(&collection, command.embedder.as_deref(), &device, settings)?),
     };
     let k = usize::from(command.k);
     let query = Query::new(&command.query, mode, embedder.as_ref())?;

@@ -25,10 +25,11 @@ pub enum Key {
     Embedder,
     Model,
     Prompt,
+    Device,
 }
 
 impl Key {
-    pub const ALL: [Self; 4] = [Self::Collection, Self::Embedder, Self::Model, Self::Prompt];
+    pub const ALL: [Self; 5] = [Self::Collection, Self::Embedder, Self::Model, Self::Prompt, Self::Device];
 
     /// As `config.toml` spells it.
     pub fn name(self) -> &'static str {
@@ -37,6 +38,7 @@ impl Key {
             Self::Embedder => "embedder",
             Self::Model => "model",
             Self::Prompt => "prompt",
+            Self::Device => "device",
         }
     }
 
@@ -46,6 +48,7 @@ impl Key {
             Self::Embedder => "--embedder",
             Self::Model => "--model",
             Self::Prompt => "--prompt",
+            Self::Device => "--device",
         }
     }
 
@@ -55,6 +58,7 @@ impl Key {
             Self::Embedder => "INCONTEXT_EMBEDDER",
             Self::Model => "INCONTEXT_MODEL",
             Self::Prompt => "INCONTEXT_PROMPT",
+            Self::Device => "INCONTEXT_DEVICE",
         }
     }
 
@@ -65,19 +69,23 @@ impl Key {
             Self::Embedder => hub::DEFAULT_ENCODER,
             Self::Model => hub::DEFAULT_GENERATOR,
             Self::Prompt => "qa/grounded",
+            Self::Device => "cpu",
         }
     }
 }
 
 /// Every variable of our own that is read, with what it says; any other `INCONTEXT_...` is a slip of the fingers.
-pub const VARIABLES: [(&str, &str); 7] = [
+pub const VARIABLES: [(&str, &str); 10] = [
     (index::VARIABLE, "folder for built data, as --home"),
     ("INCONTEXT_COLLECTION", "collection, as --collection"),
     ("INCONTEXT_EMBEDDER", "encoder for new collections, as --embedder"),
     ("INCONTEXT_MODEL", "generator, as --model"),
     ("INCONTEXT_PROMPT", "prompt template, as --prompt"),
+    ("INCONTEXT_DEVICE", "where models compute, as --device"),
     (hub::MODELS, "folder for model files"),
     (hub::OFFLINE, "1: never touch the network"),
+    (endpoint::BASE_URL, "where openai:NAME is served"),
+    (endpoint::KEY, "key that goes with it"),
 ];
 
 /// A value and what decided it.
@@ -123,6 +131,7 @@ struct FolderConfig {
     embedder: Option<String>,
     model: Option<String>,
     prompt: Option<String>,
+    device: Option<String>,
     #[serde(default)]
     openai: OpenAi,
 }
@@ -134,6 +143,7 @@ impl FolderConfig {
             Key::Embedder => &self.embedder,
             Key::Model => &self.model,
             Key::Prompt => &self.prompt,
+            Key::Device => &self.device,
         }
         .as_deref()
     }
@@ -294,7 +304,9 @@ mod tests {
         let error = read_config(&file).unwrap_err();
         assert!(error.to_string().contains("modle"), "{error}");
         assert!(
-            error.advice().is_some_and(|hint| hint.starts_with("keys: collection, embedder, model, prompt;"))
+            error
+                .advice()
+                .is_some_and(|hint| hint.starts_with("keys: collection, embedder, model, prompt, device;"))
         );
     }
 }

@@ -6,7 +6,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::printer::Printer;
-use super::{Ending, help};
+use super::settings::Settings;
+use super::{Ending, device, help};
 use crate::error::Result;
 use crate::eval::verify::{Check, Outcome, Tolerance, verify};
 use crate::hub;
@@ -27,6 +28,9 @@ pub struct Verify {
     /// Largest relative error of outputs and loss; gradients may be ten times as far off [default: 1e-5]
     #[arg(long, value_name = "T")]
     tolerance: Option<f64>,
+    /// Where models of this machine compute [default: cpu]
+    #[arg(long, value_enum)]
+    device: Option<device::Kind>,
     /// Print the comparison as JSON
     #[arg(long)]
     json: bool,
@@ -43,13 +47,14 @@ const EXAMPLES: help::Examples = &[
     ),
 ];
 
-pub fn run(command: &Verify, printer: &Printer) -> Result<Ending> {
+pub fn run(command: &Verify, settings: &Settings, printer: &Printer) -> Result<Ending> {
+    let device = settings.device(command.device)?;
     let model = hub::resolve(&command.model)?;
     let tolerance = match command.tolerance {
         Some(forward) => Tolerance { forward, gradient: 10.0 * forward },
         None => Tolerance::default(),
     };
-    let checks = verify(&model.path, &command.reference, tolerance)?;
+    let checks = verify(&model.path, &command.reference, &device, tolerance)?;
     let failed = checks.iter().filter(|check| !check.passed()).count();
     if command.json {
         let rows: Vec<_> = checks.iter().map(as_json).collect();

@@ -166,7 +166,9 @@ impl Ingest<'_> {
 
     /// The paths that are there. One that is not stands for documents to remove, if there are any.
     fn existing(&self, known: &BTreeMap<String, Known>) -> Result<Vec<PathBuf>> {
-        let (there, missing): (Vec<_>, Vec<_>) = self.paths.iter().cloned().partition(|path| path.exists());
+        // What cannot be looked at may well be there; the walk says why it cannot.
+        let may_exist = |path: &PathBuf| path.try_exists().unwrap_or(true);
+        let (there, missing): (Vec<_>, Vec<_>) = self.paths.iter().cloned().partition(may_exist);
         for path in missing {
             let name = display_path(&path, self.home.root());
             if !known.keys().any(|document| is_under(document, &name)) {

@@ -52,27 +52,26 @@ impl Check {
     }
 }
 
-/// Compares the model at `model` with `reference`, sorted by name. At least one check comes back.
+/// Compares the model at `model`, computing on `device`, with `reference`, sorted by name. At least one check comes back.
 ///
 /// # Errors
 /// When either cannot be read, or the reference holds nothing to compare.
-pub fn verify(model: &Path, reference: &Path, tolerance: Tolerance) -> Result<Vec<Check>> {
-    let device = Device::Cpu;
+pub fn verify(model: &Path, reference: &Path, device: &Device, tolerance: Tolerance) -> Result<Vec<Check>> {
     if !reference.exists() {
         return Err(Error::not_found(format!("reference `{}` does not exist", reference.display()))
             .hint("a safetensors file with input_ids, attention_mask and logits, hidden, loss or grad.* of the reference"));
     }
-    let reference = candle_core::safetensors::load(reference, &device)
+    let reference = candle_core::safetensors::load(reference, &Device::Cpu)
         .map_err(|e| Error::corrupt(format!("`{}`: {e}", reference.display())))?;
     let comparison = Comparison { reference: reference.into_iter().collect(), tolerance };
     let inputs = comparison.inputs()?;
     let mut checks = {
         // As it is used: with frozen weights, by the fused kernels.
-        let model = Model::load(model, &device)?;
+        let model = Model::load(model, device)?;
         comparison.outputs(&Forward::of(&model, &inputs)?)?
     };
     if comparison.has_gradients() {
-        let (model, params) = Model::load_trainable(model, &device)?;
+        let (model, params) = Model::load_trainable(model, device)?;
         checks.extend(comparison.gradients(&Forward::of(&model, &inputs)?, &params)?);
     }
     if checks.is_empty() {
@@ -271,7 +270,8 @@ fn compared(ours: &Tensor, theirs: &Tensor, tolerance: f64, floor: f64) -> Resul
 }
 
 fn values(tensor: &Tensor) -> Result<Vec<f64>> {
-    Ok(tensor.detach().to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
+    // Not every device knows 64-bit numbers.
+    Ok(tensor.detach().to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
 }
 
 fn length(values: &[f64]) -> f64 {

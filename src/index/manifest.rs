@@ -458,9 +458,13 @@ fn sqlite(error: &rusqlite::Error) -> Error {
         }
         Some(ErrorCode::DiskFull) => Error::corrupt("cannot write the manifest: the disk is full")
             .hint("free some space and ingest again: nothing that was there is lost"),
+        // Said by a full disk too, of which reading needs a few pages. Whoever removes the collection over that loses it.
+        Some(ErrorCode::SystemIoFailure) => Error::corrupt(format!("the manifest cannot be read now: {error}"))
+            .hint("look whether its disk is full, and free some space; if it is not, the disk may be failing"),
         Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
-            Error::invalid(format!("cannot open the manifest for writing: {error}"))
-                .hint("the folder of the collection must be yours to write to")
+            Error::invalid(format!("cannot open the manifest for writing: {error}")).hint(
+                "searching takes locks there, too: make the folder yours to write to, or name a copy of it with --home",
+            )
         }
         _ => Error::corrupt(format!("the manifest cannot be read: {error}"))
             .hint("remove the collection (`incontext collections rm NAME`) and ingest again"),

@@ -28,6 +28,9 @@ pub struct Config {
     pub tied_head: bool,
 }
 
+/// What to do about a config.json that cannot be read.
+const AGAIN: &str = "fetch or save the model again";
+
 /// Who named the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
@@ -76,7 +79,7 @@ impl Config {
     /// `Invalid` for a family or a choice we do not compute, by name: a model is run as it was made or not at all.
     pub fn from_json(json: &str) -> Result<Self> {
         let value: Value = serde_json::from_str(json)
-            .map_err(|e| Error::corrupt(format!("config.json is not JSON: {e}")))?;
+            .map_err(|e| Error::corrupt(format!("config.json is not JSON: {e}")).hint(AGAIN))?;
         let family = value.get("model_type").and_then(Value::as_str).unwrap_or_default();
         match family {
             "bert" => bert::config(value)?.checked(),
@@ -113,8 +116,11 @@ impl Config {
                 "config: rotary positions need an even head_dim, not {head_dim}"
             )));
         }
-        let theta = match self.positions {
-            Positions::Rotary { theta, .. } => theta,
+        let theta = match &self.positions {
+            Positions::Rotary { scaling, .. } if !scaling.is_sound() => {
+                return Err(Error::corrupt(format!("config: the rope scaling is {scaling:?}")));
+            }
+            Positions::Rotary { theta, .. } => *theta,
             Positions::Learned => 1.0,
         };
         let positive = |value: f64| value.is_finite() && value > 0.0;
@@ -126,7 +132,7 @@ impl Config {
 }
 
 pub(super) fn parse<T: for<'a> Deserialize<'a>>(value: Value) -> Result<T> {
-    serde_json::from_value(value).map_err(|e| Error::corrupt(format!("config.json: {e}")))
+    serde_json::from_value(value).map_err(|e| Error::corrupt(format!("config.json: {e}")).hint(AGAIN))
 }
 
 pub(super) fn activation(name: &str) -> Result<Activation> {

@@ -15,6 +15,7 @@ use memmap2::Mmap;
 
 use super::config::{Config, Family, NormKind, Positions};
 use super::gguf_check;
+use super::weights::root;
 use crate::error::{Error, IoContext, Result};
 use crate::nn::{Activation, NormPlace, RopeScaling, Shape};
 
@@ -33,8 +34,7 @@ impl Gguf {
         let bytes = unsafe { Mmap::map(&file) }.at("map", path)?;
         gguf_check::alignment(&bytes)?;
         let content = Content::read(&mut Cursor::new(&bytes[..])).map_err(|e| {
-            Error::corrupt(format!("`{}` is not a GGUF file: {e}", path.display()))
-                .hint("fetch the model again")
+            Error::corrupt(format!("not a whole GGUF file: {}", root(&e))).hint("fetch the model again")
         })?;
         gguf_check::layout(&content, bytes.len())?;
         let mut gguf = Self { content, bytes, heads: None };
@@ -128,7 +128,7 @@ impl Gguf {
     /// The tensor the file calls `stored`, de-quantised, rows as the file has them.
     pub fn read(&self, stored: &str, device: &Device) -> Result<Tensor> {
         let damaged =
-            |e| Error::corrupt(format!("GGUF tensor `{stored}`: {e}")).hint("fetch the model again");
+            |e| Error::corrupt(format!("GGUF tensor `{stored}`: {}", root(&e))).hint("fetch the model again");
         let quantised =
             self.content.tensor(&mut Cursor::new(&self.bytes[..]), stored, device).map_err(damaged)?;
         quantised.dequantize(device).map_err(damaged)
@@ -151,7 +151,7 @@ impl Gguf {
     }
 
     fn number(&self, key: &str) -> Option<f64> {
-        self.architecture_key(key)?.to_f32().ok().map(f64::from).filter(|value| value.is_finite())
+        self.architecture_key(key)?.to_f32().ok().map(f64::from)
     }
 }
 

@@ -38,9 +38,9 @@ pub(super) fn layout(content: &Content, length: usize) -> Result<()> {
         let (block, width) = (info.ggml_dtype.block_size(), info.ggml_dtype.type_size());
         let elements = dims.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim));
         let size = elements.and_then(|elements| (elements / block).checked_mul(width));
-        // What is expanded to 32-bit floats must have a size, too.
-        let Some(size) = size.filter(|_| elements.is_some_and(|n| n.checked_mul(size_of::<f32>()).is_some()))
-        else {
+        // What is expanded to 32-bit floats must have a size, too; and candle makes slices of nothing that are none.
+        let expands = elements.is_some_and(|n| n.checked_mul(size_of::<f32>()).is_some());
+        let Some(size) = size.filter(|&size| size > 0 && expands) else {
             return Err(damaged(format!("tensor `{name}` claims the impossible shape {dims:?}")));
         };
         let end = info.offset.checked_add(size as u64).filter(|&end| end <= data);
@@ -180,6 +180,8 @@ mod tests {
         assert!(broken(&|b| b.offset = u64::MAX).contains("`b` claims"));
         assert!(broken(&|b| b.offset = 0).contains("overlap"));
         assert!(broken(&|b| b.shape = (1 << 40, 1 << 40).into()).contains("impossible shape"));
+        // Found by fuzzing: candle made a slice of a pointer that is none (undefined behaviour).
+        assert!(broken(&|b| b.shape = (2, 0).into()).contains("impossible shape"));
         assert!(broken(&|b| b.shape = (1 << 30, 1 << 30).into()).contains("`b` claims"));
     }
 }

@@ -150,7 +150,7 @@ impl Weights {
         }
         let tensor = match &self.source {
             Source::Safetensors(files) => files.load(name, &self.device).map_err(|e| {
-                Error::corrupt(format!("tensor `{name}`: {e}")).hint("fetch or save the model again")
+                Error::corrupt(format!("tensor `{name}`: {}", root(&e))).hint("fetch or save the model again")
             })?,
             Source::Gguf(gguf) => gguf.load(name, &self.device)?,
             Source::Memory(tensors) => tensors.get(name).cloned().ok_or_else(missing)?,
@@ -169,8 +169,8 @@ fn damaged(files: &[PathBuf], error: &candle_core::Error) -> Error {
     Error::corrupt(alone.unwrap_or_else(|| root(error).to_string())).hint("fetch or save the model again")
 }
 
-/// What candle's error says without the path it puts in front.
-fn root(error: &candle_core::Error) -> &candle_core::Error {
+/// What candle's error says without the path it puts in front and the backtrace it may put behind.
+pub(super) fn root(error: &candle_core::Error) -> &candle_core::Error {
     match error {
         candle_core::Error::WithPath { inner, .. } | candle_core::Error::WithBacktrace { inner, .. } => {
             root(inner)

@@ -69,6 +69,21 @@ impl Rope {
 }
 
 impl RopeScaling {
+    /// Whether every frequency stays a number.
+    pub fn is_sound(&self) -> bool {
+        let positive = |value: &f64| value.is_finite() && *value > 0.0;
+        match self {
+            Self::None => true,
+            Self::Linear { factor } => positive(factor),
+            Self::Factors(factors) => factors.iter().all(|factor| positive(&f64::from(*factor))),
+            Self::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
+                [factor, original_context].into_iter().all(positive)
+                    && [low_freq_factor, high_freq_factor].into_iter().all(|value| value.is_finite())
+                    && low_freq_factor != high_freq_factor
+            }
+        }
+    }
+
     /// The stretched form of `frequency`, the `i`-th.
     fn apply(&self, i: usize, frequency: f64) -> f64 {
         match *self {

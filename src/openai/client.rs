@@ -93,7 +93,9 @@ impl Client {
             input: input.iter().map(|&text| text.to_owned()).collect(),
         };
         self.persist("embeddings", model, &request, |place, response| {
-            let answer: EmbeddingResponse = place.parsed(&read_whole(place, response)?)?;
+            let body = read_whole(place, response)?;
+            let answer: EmbeddingResponse =
+                place.parsed(&body).map_err(|failure| unpooled(place, &body, failure))?;
             in_order(answer, input.len()).map_err(|what| place.nonsense(&what))
         })
     }
@@ -206,7 +208,12 @@ fn read_stream(place: &Place, response: Response<Body>, on_text: OnText) -> Atte
             Err(Broken::Failed(error)) => return Err(place.unanswered(&error.into(), seen)),
         };
         if data.trim() == "[DONE]" {
-            break;
+            // llama-cpp-python says it, too, when it drops an answer because somebody else asks. One that is whole has a
+            // reason to end.
+            match reply.finish_reason {
+                Some(_) => break,
+                None => return Err(place.half(seen, "the server ended it without a reason")),
+            }
         }
         let event: ChatResponse = match place.parsed(data.as_bytes()) {
             Err(_) if events.at_end() => return Err(place.half(seen, "the connection was closed")),
@@ -267,6 +274,20 @@ fn read_whole(place: &Place, response: Response<Body>) -> Attempt<Vec<u8>> {
         true => Err(place.nonsense("answered without end")),
         false => Ok(body),
     }
+}
+
+/// `failure`, or a better word for it: llama.cpp gives the vectors of all tokens where a model does not say how to pool.
+fn unpooled(place: &Place, body: &[u8], failure: Failure) -> Failure {
+    let json: Option<Value> = serde_json::from_slice(body).ok();
+    let first = json.as_ref().and_then(|json| json.pointer("/data/0/embedding/0"));
+    if !first.is_some_and(Value::is_array) {
+        return failure;
+    }
+    let Place { url, model, .. } = place;
+    let what = format!("`{model}` at `{url}` gives a vector for each token instead of one for the text");
+    place.never(Error::invalid(what).hint(
+        "is it an embedding model? If so, its server has to be told how to pool (llama-server: `--pooling mean`)",
+    ))
 }
 
 /// The vectors by the place they say they have.

@@ -35,6 +35,9 @@ use crate::text::tokenizer::Message;
 /// Opens and closes a role in a template's source. Values cannot contain it: [`guard::inert`] strips control characters.
 const TURN: char = '\u{1}';
 
+/// Steps that a rendering may take: far more than passages have lines, and an end to loops in loops.
+const MOST_STEPS: u64 = 1_000_000;
+
 /// A template that has been read and checked.
 #[derive(Debug)]
 pub struct Template {
@@ -231,6 +234,7 @@ impl Template {
 
 fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
+    environment.set_fuel(Some(MOST_STEPS));
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     environment.set_trim_blocks(true);

@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, IoContext, Result};
 use crate::text::gguf_tokenizer;
 
+/// Steps that laying out a chat may take: a template comes with a model, and loops in it need not end in anyone's lifetime.
+const MOST_STEPS: u64 = 1_000_000;
+
 /// One turn of a chat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
@@ -49,8 +52,13 @@ impl Tokenizer {
             ));
         }
         let bytes = fs::read(&file).at("read", &file)?;
-        let inner = tokenizers::Tokenizer::from_bytes(&bytes)
-            .map_err(|e| Error::corrupt(format!("`{}` is not a tokenizer: {e}", file.display())))?;
+        let mut inner = tokenizers::Tokenizer::from_bytes(&bytes).map_err(|e| {
+            Error::corrupt(format!("`{}` is not a tokenizer: {e}", file.display()))
+                .hint("fetch or save the model again")
+        })?;
+        // Before the first text: a file may ask for more padding than any memory holds.
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(failed)?;
         let config = json_object(&dir.join("tokenizer_config.json"))?;
         let generation = json_object(&dir.join("generation_config.json"))?;
         let model = json_object(&dir.join("config.json"))?;
@@ -82,7 +90,7 @@ impl Tokenizer {
         };
         let around = inner.encode("", true).map_err(failed)?;
         let begins_with_bos = bos.is_some() && around.get_ids().first().copied() == bos;
-        Self::new(inner, bos, eos, begins_with_bos, chat_template)
+        Ok(Self::new(inner, bos, eos, begins_with_bos, chat_template))
     }
 
     /// Builds the tokenizer a GGUF file carries in its metadata.
@@ -103,21 +111,21 @@ impl Tokenizer {
         // Where a file does not say, SentencePiece models begin with it and byte-level ones do not.
         let sentence_piece = content.metadata.contains_key("tokenizer.ggml.scores");
         let begins_with_bos = flag.unwrap_or(sentence_piece);
-        Self::new(inner, id("tokenizer.ggml.bos_token_id"), eos.collect(), begins_with_bos, template)
+        let bos = id("tokenizer.ggml.bos_token_id");
+        Ok(Self::new(inner, bos, eos.collect(), begins_with_bos, template))
     }
 
+    /// `inner` neither pads nor truncates.
     fn new(
-        mut inner: tokenizers::Tokenizer,
+        inner: tokenizers::Tokenizer,
         bos: Option<u32>,
         mut eos: Vec<u32>,
         begins_with_bos: bool,
         chat_template: Option<String>,
-    ) -> Result<Self> {
-        inner.with_padding(None);
-        inner.with_truncation(None).map_err(|e| Error::corrupt(format!("tokenizer: {e}")))?;
+    ) -> Self {
         eos.sort_unstable();
         eos.dedup();
-        Ok(Self { inner, bos, eos, begins_with_bos, chat_template })
+        Self { inner, bos, eos, begins_with_bos, chat_template }
     }
 
     /// The ids of `text`; `special` adds what the model expects around a text (`[CLS]`, `[SEP]`, a first token).
@@ -181,6 +189,7 @@ impl Tokenizer {
         })?;
         let token = |id: Option<u32>| id.and_then(|id| self.inner.id_to_token(id)).unwrap_or_default();
         let mut env = minijinja::Environment::new();
+        env.set_fuel(Some(MOST_STEPS));
         env.set_trim_blocks(true);
         env.set_lstrip_blocks(true);
         env.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
@@ -239,6 +248,6 @@ pub(crate) mod tests {
             },
         });
         let inner = tokenizers::Tokenizer::from_bytes(json.to_string()).expect("a complete tokenizer.json");
-        Tokenizer::new(inner, None, Vec::new(), false, None).expect("nothing to fail")
+        Tokenizer::new(inner, None, Vec::new(), false, None)
     }
 }

@@ -1,15 +1,37 @@
 """Reference numbers from transformers on tiny seeded models, for parity tests.
 
 usage: make_tiny.py OUT_DIR SEED        (the files beside this script: `make_tiny.py tiny 7`)
-Writes OUT_DIR/<family>/{config.json,model.safetensors,io.safetensors}: io holds input_ids, attention_mask,
+Writes OUT_DIR/<family>/{config.json,model.safetensors,io.safetensors,tokenizer.json}: io holds input_ids, attention_mask,
 labels, logits, loss and grad.<parameter> for every parameter (encoders: y, hidden, mean_pooled, cls_logits).
 Versions that made the files here: torch 2.15, transformers 5.23.
 """
-import json, os, sys, torch
+import json, os, sys
+
+def save_tokenizer(d):
+    """Three hundred words that mean nothing, so that the folder is a whole model; the numbers come from ids alone."""
+    onsets, rimes = "bdfghklmnprstvz", "alo ami anu aro asi elu emo eni eru eso ila imo inu ira iso ola omi onu ora osi".split()
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"] + [onsets[i % 15] + rimes[i // 15] for i in range(300)]
+    piece = lambda token: {"SpecialToken": {"id": token, "type_id": 0}}
+    text = lambda name, type_id: {"Sequence": {"id": name, "type_id": type_id}}
+    special = lambda token: {"id": token, "ids": [words.index(token)], "tokens": [token]}
+    json.dump({
+        "version": "1.0", "truncation": None, "padding": None, "decoder": None, "added_tokens": [],
+        "normalizer": {"type": "Lowercase"}, "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": {"type": "TemplateProcessing", "single": [piece("[CLS]"), text("A", 0), piece("[SEP]")],
+            "pair": [text("A", 0), text("B", 1)], "special_tokens": {t: special(t) for t in ["[CLS]", "[SEP]"]}},
+        "model": {"type": "WordLevel", "vocab": {w: i for i, w in enumerate(words)}, "unk_token": "[UNK]"},
+    }, open(f"{d}/tokenizer.json", "w"))
+
+out = sys.argv[1]
+if sys.argv[2] == "tokenizers":                       # nothing but these, which need no torch
+    for family in ["bert", "llama", "llama_untied"]: save_tokenizer(f"{out}/{family}")
+    sys.exit()
+
+import torch
 from safetensors.torch import save_file
 from transformers import BertConfig, BertForSequenceClassification, LlamaConfig, LlamaForCausalLM
 
-out, seed = sys.argv[1], int(sys.argv[2])
+seed = int(sys.argv[2])
 torch.manual_seed(seed)
 torch.set_default_dtype(torch.float32)
 
@@ -28,6 +50,7 @@ def save_model(m, d):
         if v.data_ptr() in seen and v.numel(): continue
         seen[v.data_ptr()] = k; sd[k] = v.contiguous().clone()
     save_file(sd, f"{d}/model.safetensors", metadata={"format": "pt"})
+    save_tokenizer(d)
 
 V = 307
 ids = torch.randint(3, V, (3, 11)); mask = torch.ones_like(ids)

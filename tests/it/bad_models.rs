@@ -13,6 +13,7 @@ use candle_core::quantized::gguf_file::{self, Value};
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 use incontext::embed::{Embedder, LocalEncoder, Overflow};
+use incontext::eval::verify::{Tolerance, verify};
 use incontext::generate::LocalGenerator;
 use incontext::models::{Batch, Model};
 use incontext::nn::Pass;
@@ -21,11 +22,11 @@ use incontext::text::document::Format;
 use incontext::text::tokenizer::Tokenizer;
 use incontext::text::{ground, load};
 
-use crate::run::Folder;
+use crate::run::{Folder, Ran};
 use crate::tiny;
 
 /// A GGUF file of a Llama with one layer, eight wide, and a byte-level tokenizer of 24 tokens.
-fn gguf() -> Vec<u8> {
+pub fn gguf() -> Vec<u8> {
     let tensor = |rows: usize, columns: usize| {
         let values: Vec<f32> = (0..rows * columns).map(|i| (i as f32 * 0.37).sin()).collect();
         let tensor = Tensor::from_vec(values, (rows, columns), &Device::Cpu).unwrap();
@@ -180,6 +181,12 @@ fn a_gguf_that_lies_about_sizes_is_refused_at_once_with_the_tensors_name() {
         bytes[at..at + 8].fill(0x7f);
     });
     assert!(wide.contains("`blk.0.ffn_up.weight` claims"), "{wide}");
+    // Found by fuzzing.
+    let empty = with(&|bytes| {
+        let at = after(bytes, "blk.0.ffn_up.weight") + 4;
+        bytes[at..at + 8].fill(0);
+    });
+    assert!(empty.contains("`blk.0.ffn_up.weight` claims the impossible shape"), "{empty}");
     let zero = with(&|bytes| {
         let at = after(bytes, "general.alignment") + 4;
         bytes[at..at + 4].fill(0);
@@ -189,6 +196,112 @@ fn a_gguf_that_lies_about_sizes_is_refused_at_once_with_the_tensors_name() {
         let many = with(&|bytes| bytes[counts.clone()].fill(0x3f));
         assert!(many.contains("m.gguf"), "{many}");
     }
+}
+
+/// A GGUF file's header: so many tensors and entries, then whatever `rest` is.
+#[cfg(target_os = "linux")]
+fn header(tensors: u64, entries: u64, rest: &[&[u8]]) -> Vec<u8> {
+    let fixed = [&b"GGUF"[..], &3u32.to_le_bytes(), &tensors.to_le_bytes(), &entries.to_le_bytes()];
+    [&fixed[..], rest].concat().concat()
+}
+
+/// Where a length lies, a byte suffices to claim any amount of memory. 512 MB of addresses hold the program and its threads.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_header_gets_memory_by_claiming_that_it_needs_some() {
+    let folder = encoder();
+    let reference = format!("{}/tests/golden/tiny/bert/io.safetensors", env!("CARGO_MANIFEST_DIR"));
+    let refused = |model: &str, case: &str| {
+        let args = ["verify", "--model", model, "--reference", &reference];
+        let ran = Ran::of(folder.within(512, &args).output().unwrap());
+        assert!(ran.code == Some(1) && ran.err.starts_with("error: "), "{case}: {ran:#?}");
+        assert!(!ran.err.contains("panicked"), "{case}: {ran:#?}");
+        ran.err
+    };
+    let (huge, large) = (u64::MAX.to_le_bytes(), (1u64 << 40).to_le_bytes());
+    let (one, kind) = (1u64.to_le_bytes(), |kind: u32| kind.to_le_bytes());
+    let (byte, text, array) = (kind(0), kind(8), kind(9));
+    let cases: [(&str, Vec<u8>); 10] = [
+        ("tensors", header(u64::MAX, 0, &[])),
+        ("entries", header(0, u64::MAX, &[])),
+        ("a key", header(0, 1, &[&huge])),
+        ("a long key", header(0, 1, &[&large, b"a"])),
+        ("a text", header(0, 1, &[&one, b"a", &text, &large])),
+        ("bytes", header(0, 1, &[&one, b"a", &array, &byte, &large])),
+        ("texts", header(0, 1, &[&one, b"a", &array, &text, &huge])),
+        ("arrays", header(0, 1, &[&one, b"a", &array, &array, &large])),
+        ("dimensions", header(1, 0, &[&one, b"a", &kind(u32::MAX), &huge])),
+        ("a dimension", header(1, 0, &[&one, b"a", &kind(2), &huge, &large, &kind(0), &[0; 64]])),
+    ];
+    for (case, bytes) in cases {
+        fs::write(folder.at("m.gguf"), bytes).unwrap();
+        assert!(refused("./m.gguf", case).contains("m.gguf"), "{case}");
+    }
+
+    let weights = folder.at("tiny/model.safetensors");
+    let good = fs::read(&weights).unwrap();
+    let claims = |header: &str| [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat();
+    let cases: [(&str, Vec<u8>); 5] = [
+        ("a header", [&huge, &b"{}"[..]].concat()),
+        ("a long header", [&large, &b"{}"[..]].concat()),
+        ("a shape", claims(r#"{"a":{"dtype":"F32","shape":[1152921504606846976,16],"data_offsets":[0,0]}}"#)),
+        ("an offset", claims(r#"{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,1099511627776]}}"#)),
+        ("a negative size", claims(r#"{"a":{"dtype":"F32","shape":[-4],"data_offsets":[0,16]}}"#)),
+    ];
+    for (case, bytes) in cases {
+        fs::write(&weights, bytes).unwrap();
+        assert!(refused("./tiny", case).contains("model.safetensors"), "{case}");
+    }
+    fs::write(&weights, good).unwrap();
+
+    let config = fs::read_to_string(folder.at("tiny/config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    for key in
+        ["num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size", "max_position_embeddings"]
+    {
+        for value in [(1 << 24).into(), u64::MAX.into(), (-1).into(), serde_json::json!(1e300)] {
+            let mut config = config.clone();
+            config[key] = value;
+            folder.write("tiny/config.json", &config.to_string());
+            refused("./tiny", &config[key].to_string());
+        }
+    }
+}
+
+/// The length a tokenizer asks to pad to was believed when the first text was read, before padding was switched off.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_tokenizer_that_pads_or_truncates_as_nobody_could_is_read_without_that() {
+    let folder = encoder();
+    let reference = format!("{}/tests/golden/tiny/bert/io.safetensors", env!("CARGO_MANIFEST_DIR"));
+    let good = fs::read_to_string(folder.at("tiny/tokenizer.json")).unwrap();
+    let good: serde_json::Value = serde_json::from_str(&good).unwrap();
+    let padding = serde_json::json!({ "strategy": { "Fixed": 1u64 << 40 }, "direction": "Right",
+        "pad_to_multiple_of": null, "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]" });
+    let truncation = serde_json::json!({ "direction": "Right", "max_length": 1, "strategy": "LongestFirst",
+        "stride": 5 });
+    for (key, value) in [("padding", padding), ("truncation", truncation)] {
+        let mut tokenizer = good.clone();
+        tokenizer[key] = value;
+        folder.write("tiny/tokenizer.json", &tokenizer.to_string());
+        let args = ["verify", "--model", "./tiny", "--reference", &reference];
+        let ran = Ran::of(folder.within(512, &args).output().unwrap());
+        assert_eq!(ran.code, Some(0), "{key}: {ran:#?}");
+    }
+}
+
+#[test]
+fn no_mutation_of_a_reference_makes_verify_panic() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tiny/bert");
+    let good = fs::read(golden.join("io.safetensors")).unwrap();
+    let header = 8 + u64::from_le_bytes(good[..8].try_into().unwrap()) as usize;
+    let folder = Folder::new();
+    let path = folder.at("io.safetensors");
+    // Some way into the values, so that ids and masks change as well.
+    survives("reference", &good, header + 2000, 150, |bytes| {
+        fs::write(&path, bytes).unwrap();
+        let _ = verify(&golden, &path, &Device::Cpu, Tolerance::default());
+    });
 }
 
 fn encoder() -> Folder {
@@ -272,18 +385,14 @@ fn wrong_bytes_in_the_model_cache_are_found_by_their_checksum() {
         .command(&["models", "path", "all-minilm-l6-v2"])
         .env("INCONTEXT_MODELS", folder.at("models"))
         .output();
-    let ran = crate::run::Ran::of(ran.unwrap());
+    let ran = Ran::of(ran.unwrap());
     assert_eq!(ran.code, Some(1), "{ran:#?}");
     assert!(ran.err.contains("model.safetensors") && ran.err.contains("hint: "), "{ran:#?}");
 }
 
-#[test]
-fn no_mutation_of_texts_makes_loaders_chunker_or_citation_check_panic() {
-    let folder = encoder();
-    let tokenizer = Tokenizer::from_dir(&folder.at("tiny")).unwrap();
-    let limits =
-        incontext::text::chunk::Limits { body: 40, max_body: 46, header: 12, total: 60, min: 8, overlap: 6 };
-    let samples: BTreeMap<&str, &str> = BTreeMap::from([
+/// A text of each kind with something of everything the kind has.
+pub fn texts() -> BTreeMap<&'static str, &'static str> {
+    BTreeMap::from([
         (
             "a.md",
             "---\ntitle: balo\n---\n# Ünï\n\n- a\n  - b `c`\n\n> q\n\n```rust\nfn f() {}\n```\n| a | b |\n|---|---|\n| 1 | 2 |\n",
@@ -295,8 +404,16 @@ fn no_mutation_of_texts_makes_loaders_chunker_or_citation_check_panic() {
         ("a.jsonl", "{\"title\":\"b\\u00e9\",\"text\":\"dalo \\ud83d\\ude00 falo.\"}\n\"x\"\n"),
         ("a.py", "import os\n\ndef f():\n    return 1\n\nclass A:\n    pass\n"),
         ("a.txt", "Dr. Balo paid 3.5 kg. \"Falo?\" he said… 你好。再见！\r\n\r\nGalo [1], halo [2][3].\n"),
-    ]);
-    for (name, good) in &samples {
+    ])
+}
+
+#[test]
+fn no_mutation_of_texts_makes_loaders_chunker_or_citation_check_panic() {
+    let folder = encoder();
+    let tokenizer = Tokenizer::from_dir(&folder.at("tiny")).unwrap();
+    let limits =
+        incontext::text::chunk::Limits { body: 40, max_body: 46, header: 12, total: 60, min: 8, overlap: 6 };
+    for (name, good) in &texts() {
         survives(name, good.as_bytes(), good.len(), 400, |bytes| {
             let text = String::from_utf8_lossy(bytes).into_owned();
             if let Ok(document) = load::parse(name, text.clone().into_bytes()) {

@@ -227,6 +227,7 @@ fn every_setting_says_where_it_comes_from() {
     embedder ./other environment variable INCONTEXT_EMBEDDER
     model big.gguf flag --model
     prompt qa/grounded default
+    device cpu default
     models [HERE]/models environment variable INCONTEXT_MODELS
     hub cache [HERE]/huggingface/hub environment variable XDG_CACHE_HOME
     hub https://huggingface.co default
@@ -340,23 +341,26 @@ fn help_in_short_and_at_length() {
 
     Exit codes:
       0    done
-      1    an error, a difference found by `verify`, or a problem found by `doctor`
+      1    an error, a file that `ingest` could not read, or what `verify` or `doctor` found wrong
       2    the command line could not be read
       3    nothing relevant was found
       4    another process kept using the collection
       130  interrupted
 
     Environment:
-      INCONTEXT_HOME         folder for built data, as --home
-      INCONTEXT_COLLECTION   collection, as --collection
-      INCONTEXT_EMBEDDER     encoder for new collections, as --embedder
-      INCONTEXT_MODEL        generator, as --model
-      INCONTEXT_PROMPT       prompt template, as --prompt
-      INCONTEXT_MODELS       folder for model files
-      INCONTEXT_OFFLINE      1: never touch the network
-      XDG_CACHE_HOME         models are kept below it, in incontext/models
-      HF_ENDPOINT            mirror to fetch models from
-      HF_HUB_CACHE, HF_HOME  where other programs may have fetched them already
+      INCONTEXT_HOME             folder for built data, as --home
+      INCONTEXT_COLLECTION       collection, as --collection
+      INCONTEXT_EMBEDDER         encoder for new collections, as --embedder
+      INCONTEXT_MODEL            generator, as --model
+      INCONTEXT_PROMPT           prompt template, as --prompt
+      INCONTEXT_DEVICE           where models compute, as --device
+      INCONTEXT_MODELS           folder for model files
+      INCONTEXT_OFFLINE          1: never touch the network
+      INCONTEXT_OPENAI_BASE_URL  where openai:NAME is served
+      INCONTEXT_OPENAI_API_KEY   key that goes with it
+      XDG_CACHE_HOME             models are kept below it, in incontext/models
+      HF_ENDPOINT                mirror to fetch models from
+      HF_HUB_CACHE, HF_HOME      where other programs may have fetched them already
 
     `incontext help COMMAND` shows a command's options and examples.
     "#);
@@ -398,6 +402,14 @@ fn help_in_short_and_at_length() {
 
           --prompt <NAME|FILE>
               Prompt template: task/name, or a .j2 file [default: qa/grounded]
+
+          --device <DEVICE>
+              Where models of this machine compute [default: cpu]
+
+              Possible values:
+              - cpu:   The processor
+              - cuda:  A graphics card of NVIDIA's, in a build with `--features cuda`
+              - metal: Apple's graphics, in a build with `--features metal`
 
       -k <K>
               Passages to read [default: 3 for a model below 300M parameters, else 5]

@@ -1,6 +1,8 @@
 //! Models behind an OpenAI-compatible endpoint, held against a server that misbehaves in one way at a time.
 
+use std::io::{BufRead, BufReader};
 use std::ops::ControlFlow;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use incontext::Error;
@@ -187,13 +189,20 @@ fn a_connection_that_breaks_before_the_first_word_is_made_again() {
     });
     assert_eq!(ask(&server).0.unwrap().text, "Because.");
     assert_eq!(server.seen().len(), 3);
+    let server = Server::start(|_, before| match before {
+        0 => Reply::events(["[DONE]"]),
+        _ => Reply::streamed(&["Because."]),
+    });
+    assert_eq!(ask(&server).0.unwrap().text, "Because.");
 }
 
 #[test]
 fn half_an_answer_is_no_answer_and_is_not_begun_again() {
     let half = || Reply::events([delta("Half "), delta("an")]);
-    let ends: [fn(Reply) -> Reply; 3] = [
+    let ends: [fn(Reply) -> Reply; 4] = [
         |half| half,
+        // What llama-cpp-python does when another request comes in.
+        |half| half.and("data: [DONE]\n\n"),
         |half| half.and("data: {\"choices\": [{\"del"),
         |half| half.header("Content-Length: 99999"),
     ];
@@ -359,6 +368,107 @@ fn vectors_of_another_number_or_length_are_refused() {
     assert!(matches!(error, Error::Transient(_)), "{error:?}");
 }
 
+/// What comes of a request for vectors that is always answered with `reply`, and how often it was asked.
+fn refused_vectors(reply: impl Fn() -> Reply + Send + Sync + 'static) -> (Error, usize) {
+    let server = Server::start(move |_, _| reply());
+    let error = encoder(&server.url, Some(24)).unwrap().embed(&["tea"], Overflow::Refuse).unwrap_err();
+    (error, server.seen().len())
+}
+
+#[test]
+fn vectors_fail_in_the_same_words_as_answers() {
+    type Make = fn() -> Reply;
+    let cases: [(Make, &str, usize); 14] = [
+        (
+            || Reply::raw("application/json", "{\"data\": [{\"embedding\": [[1.0, 2.0], [3.0, 4.0]]}]}"),
+            "gives a vector for each token instead of one for the text",
+            1,
+        ),
+        (|| Reply::error("401 Unauthorized", "who are you?"), "answered 401 Unauthorized: who are you?", 1),
+        (|| Reply::error("404 Not Found", "no such model"), "answered 404 Not Found: no such model", 1),
+        (|| Reply::error("429 Too Many Requests", "slow down"), "given up after 3 attempts: ", 3),
+        (
+            || Reply::error("429 Too Many Requests", "slow down").header("Retry-After: 86400"),
+            "given up after 1 attempt, being told to wait 86400s: ",
+            1,
+        ),
+        (|| Reply::error("500 Internal Server Error", "oh"), "given up after 3 attempts: ", 3),
+        (Reply::hang_up, "given up after 3 attempts: ", 3),
+        (|| Reply::raw("text/plain", "hello there"), "no JSON: hello there", 1),
+        (|| Reply::raw("text/html", "<html>"), "a web page", 1),
+        (|| Reply::raw("application/json", ""), "answered with nothing", 1),
+        (|| Reply::raw("application/json", "{\"data\": [{\"embed"), "no JSON: ", 1),
+        (
+            || Reply::raw("application/json", "{\"data\": [").header("Content-Length: 999"),
+            "given up after 3",
+            3,
+        ),
+        (
+            || Reply::raw("application/json", "{\"data\": [{\"embedding\": [null]}]}"),
+            "other JSON than asked",
+            1,
+        ),
+        (|| Reply::raw("application/json", "{\"data\": [{\"embedding\": [1e999]}]}"), "no JSON", 1),
+    ];
+    for (reply, expected, times) in cases {
+        let (error, asked) = refused_vectors(reply);
+        assert!(error.to_string().contains(expected), "{error} (expected: {expected})");
+        assert!(error.to_string().contains("/v1/embeddings`"), "{error}");
+        assert!(error.advice().is_some(), "{error}");
+        assert_eq!(asked, times, "{error}");
+    }
+}
+
+#[test]
+fn a_busy_server_of_vectors_is_asked_again_and_a_silent_one_is_not() {
+    let server = Server::start(|seen, before| match before {
+        0 => Reply::error("429 Too Many Requests", "slow down").header("Retry-After: 1"),
+        1 => Reply::error("503 Service Unavailable", "loading"),
+        _ => embeddings(seen, 24),
+    });
+    let start = Instant::now();
+    encoder(&server.url, Some(24)).unwrap().embed(&["tea"], Overflow::Refuse).unwrap();
+    assert!(start.elapsed() >= Duration::from_secs(1));
+    assert_eq!(server.seen().len(), 3);
+
+    let server = Server::start(|_, _| Reply::raw("application/json", "x").pause(Duration::from_secs(3)));
+    let folder = tempfile::tempdir().unwrap();
+    let tokenizer = Tokenizer::from_dir(&tiny::encoder(folder.path(), 0)).unwrap();
+    let mut endpoint = Endpoint::new(&server.url, None).unwrap();
+    endpoint.patience = Patience { silence: Duration::from_millis(300), ..patience() };
+    let error = HttpEncoder::new("mock", endpoint, tokenizer, 64, None).err().expect("no vector");
+    assert!(error.to_string().contains("silent for 300ms"), "{error}");
+    assert_eq!(server.seen().len(), 1);
+}
+
+#[test]
+fn an_endpoint_that_fails_in_the_middle_of_an_ingest_costs_nothing_that_was_finished() {
+    let server = Server::start(|seen, before| match before {
+        // Behind the first batch and before the last.
+        9 => Reply::error("401 Unauthorized", "expired"),
+        _ => embeddings(seen, 96),
+    });
+    if defaults::encoder().is_none() {
+        return;
+    }
+    let folder = Folder::with(&[("notes/tea.md", TEA)]);
+    for document in 0..80 {
+        let words: Vec<String> = (0..600).map(|at| tiny::word(document * 7 + at * (1 + at % 5))).collect();
+        folder.write(&format!("notes/z{document:02}.txt"), &words.join(" "));
+    }
+    folder.write(".incontext/config.toml", &format!("[openai]\nbase_url = \"{}\"\n", server.url));
+    let ran = folder.run(&["ingest", "notes", "--embedder", "openai:mock"]);
+    assert_eq!(ran.code, Some(1), "{ran:#?}");
+    assert!(ran.err.contains("/v1/embeddings` answered 401 Unauthorized: expired"), "{ran:#?}");
+    let documents =
+        || folder.ok(&["collections", "show", "--json"]).json()["stats"]["documents"].as_u64().unwrap();
+    assert!((1..81).contains(&documents()), "{}", documents());
+    let found = folder.ok(&["search", "How long is green tea steeped?", "--json"]).json();
+    assert_eq!(found["hits"][0]["path"], "notes/tea.md");
+    folder.ok(&["ingest", "notes"]);
+    assert_eq!(documents(), 81);
+}
+
 const TEA: &str = "# Tea\n\nGreen tea is steeped for two minutes. Black tea needs four minutes in the pot.\n";
 const GLASS: &str = "# Glass\n\nThe furnace runs at 1100 degrees. Cooling takes nine hours.\n";
 
@@ -460,4 +570,31 @@ fn an_endpoint_that_fails_ends_the_command_with_a_reason_and_a_hint() {
     assert!(ran.err.contains("is not on this machine, and INCONTEXT_OFFLINE is set"), "{ran:#?}");
     let ran = folder.run(&["ask", "x", "--model", "openai:", "--answer", "generate"]);
     assert_eq!(ran.code, Some(1), "{ran:#?}");
+}
+
+/// Ctrl-C seemed to do nothing while a server kept silent.
+#[cfg(unix)]
+#[test]
+fn ctrl_c_while_an_endpoint_is_silent_is_answered_and_obeyed_the_second_time() {
+    if defaults::encoder().is_none() {
+        return;
+    }
+    let server = Server::start(|seen, before| match before {
+        0 => embeddings(seen, 24),
+        _ => Reply::raw("application/json", "x").pause(Duration::from_secs(60)),
+    });
+    let folder = Folder::with(&[("notes/tea.md", TEA)]);
+    folder.write(".incontext/config.toml", &format!("[openai]\nbase_url = \"{}\"\n", server.url));
+    let mut child = folder.command(&["ingest", "notes", "--embedder", "openai:mock"]).spawn().unwrap();
+    let id = child.id().to_string();
+    let press = || assert!(Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
+    while server.seen().len() < 2 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    press();
+    let mut said = String::new();
+    BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut said).unwrap();
+    assert_eq!(said, "stopping behind what is being embedded; Ctrl-C again stops at once\n");
+    press();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
 }

@@ -17,8 +17,10 @@ const FIRST: [&str; 6] = ["ingest", "notes", "--embedder", ".tiny", "--profile",
 
 /// The summary without its parenthesis.
 fn summary(folder: &Folder, args: &[&str]) -> String {
-    let out = folder.ok(args).out;
-    out.split(" (").next().unwrap().to_owned()
+    let ran = folder.run(args);
+    let summary = ran.out.split(" (").next().unwrap().to_owned();
+    assert_eq!(ran.code, Some(i32::from(!summary.ends_with(" failed 0"))), "{ran:#?}");
+    summary
 }
 
 /// Paths of all documents.
@@ -158,7 +160,7 @@ fn a_file_that_is_not_what_its_name_promises_fails_alone() {
     let folder = folder(&[("notes/a.md", "fine"), ("notes/b.jsonl", "{oops\n")]);
     std::fs::write(folder.at("notes/c.txt"), b"\xff\xfe").unwrap();
     insta::assert_snapshot!(folder.shown(&FIRST), @r#"
-    exit 0
+    exit 1
     -- stdout
     added 1 updated 0 unchanged 0 removed 0 failed 2 (1 chunks embedded, 0 files of unknown kind skipped)
     -- stderr

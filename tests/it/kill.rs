@@ -1,4 +1,4 @@
-//! `kill -9` in the middle of an ingest, and two processes on one index.
+//! `kill -9`, or a plain `kill`, in the middle of an ingest; and two processes on one index.
 //!
 //! What a killed run leaves behind must be searchable at once, be made whole by the next writer, and end up as the very
 //! index a run that was never killed makes. More kills than usual: `INCONTEXT_KILLS=200`; other moments:
@@ -137,12 +137,15 @@ fn an_ingest_killed_at_any_moment_leaves_nothing_behind_that_a_second_run_does_n
     for kill in 0..kills {
         // One kill in each slice of the run, so that all phases are met.
         let delay = duration.mul_f64((kill as f64 + random(&mut state)) / kills as f64);
-        let when = format!("killed after {delay:?} of {duration:?}");
+        let when = format!("killed after {delay:?} of {duration:?} (number {kill})");
         let home = format!("killed-{kill}");
         let start = Instant::now();
-        let mut child = ingest(&folder, &home, &["docs"]).spawn().unwrap();
+        let child = ingest(&folder, &home, &["docs"]).spawn().unwrap();
         sleep(delay);
-        child.kill().unwrap();
+        // What an impatient person sends, and what a machine that goes down sends first.
+        let signal = if kill % 2 == 0 { "KILL" } else { "TERM" };
+        let id = child.id().to_string();
+        Command::new("kill").args(["-s", signal, &id]).status().unwrap();
         let ended = Ran::of(child.wait_with_output().unwrap());
         if ended.code == Some(0) {
             // The machine is less busy than when the whole run was measured.

@@ -1,6 +1,8 @@
 //! The integration tests: one binary, so that the dependencies link once.
 
 mod bad_input;
+#[cfg(unix)]
+mod bad_machine;
 mod bad_models;
 mod chat;
 mod citations;
@@ -8,6 +10,7 @@ mod cli;
 mod comfort;
 mod complaints;
 mod defaults;
+mod device;
 mod endpoint;
 mod floors;
 mod golden;
@@ -17,6 +20,8 @@ mod incremental;
 mod kill;
 mod mock;
 mod quickstart;
+mod real_endpoint;
 mod regressions;
 mod run;
+mod seeds;
 mod tiny;

@@ -3,6 +3,7 @@
 //! Home and caches are the machine's, so that the default models are found; settings of the environment are not. What
 //! differs from run to run (folders, times) is replaced before a snapshot is taken.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,19 +11,29 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_incontext");
+
 /// Settings that would make a run depend on who runs it.
-pub const SETTINGS: [&str; 11] = [
+pub const SETTINGS: [&str; 18] = [
     "INCONTEXT_HOME",
     "INCONTEXT_COLLECTION",
     "INCONTEXT_EMBEDDER",
     "INCONTEXT_MODEL",
     "INCONTEXT_PROMPT",
+    "INCONTEXT_DEVICE",
     "INCONTEXT_OPENAI_BASE_URL",
     "INCONTEXT_OPENAI_API_KEY",
     "OPENAI_BASE_URL",
     "OPENAI_API_KEY",
     "COLUMNS",
     "CANDLE_NUM_THREADS",
+    // Of the tests themselves; `doctor` would wonder about them.
+    "INCONTEXT_KILLS",
+    "INCONTEXT_KILL_SEED",
+    "INCONTEXT_FUZZ_SEEDS",
+    "INCONTEXT_TEST_BASE_URL",
+    "INCONTEXT_TEST_MODEL",
+    "INCONTEXT_TEST_EMBEDDER",
 ];
 
 /// A fresh working folder, gone when dropped.
@@ -73,9 +84,15 @@ impl Folder {
     }
 
     /// `incontext ARGS` here, not yet started; nothing to read on stdin.
-    pub fn command<S: AsRef<std::ffi::OsStr>>(&self, args: &[S]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_incontext"));
-        command.args(args).current_dir(self.path());
+    pub fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
+        let mut command = self.program(PROGRAM);
+        command.args(args);
+        command
+    }
+
+    fn program(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.path());
         SETTINGS.iter().for_each(|name| {
             command.env_remove(name);
         });
@@ -83,19 +100,50 @@ impl Folder {
         command
     }
 
-    pub fn run<S: AsRef<std::ffi::OsStr>>(&self, args: &[S]) -> Ran {
+    /// The same with `megabytes` of memory to address, mapped files and threads' stacks included.
+    #[cfg(target_os = "linux")]
+    pub fn within<S: AsRef<OsStr>>(&self, megabytes: usize, args: &[S]) -> Command {
+        let mut command = self.program("sh");
+        let limit = format!("ulimit -v {} && exec \"$0\" \"$@\"", megabytes << 10);
+        command.args(["-c", &limit, PROGRAM]).args(args);
+        command
+    }
+
+    /// The same by somebody for whom permissions count: `nobody`, who gets the folder, where root runs the tests. `None`
+    /// when that cannot be arranged.
+    #[cfg(unix)]
+    pub fn by_a_plain_user<S: AsRef<OsStr>>(&self, args: &[S]) -> Option<Command> {
+        use std::os::unix::fs::MetadataExt;
+        if fs::metadata("/proc/self").map_or(1, |own| own.uid()) != 0 {
+            return Some(self.command(args));
+        }
+        const NOBODY: [&str; 3] = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+        let succeeds = |command: &mut Command| command.output().is_ok_and(|ran| ran.status.success());
+        let mut command = self.program("setpriv");
+        command.args(NOBODY).arg(PROGRAM);
+        let ready = succeeds(Command::new("chown").args(["-R", "65534:65534"]).arg(self.path()))
+            && succeeds(Command::new("setpriv").args(NOBODY).args([PROGRAM, "--version"]));
+        if !ready {
+            eprintln!("skipped: root runs this, and nobody else can");
+            return None;
+        }
+        command.args(args);
+        Some(command)
+    }
+
+    pub fn run<S: AsRef<OsStr>>(&self, args: &[S]) -> Ran {
         Ran::of(self.command(args).output().unwrap())
     }
 
     /// A run that must succeed.
-    pub fn ok<S: AsRef<std::ffi::OsStr>>(&self, args: &[S]) -> Ran {
+    pub fn ok<S: AsRef<OsStr>>(&self, args: &[S]) -> Ran {
         let ran = self.run(args);
         assert_eq!(ran.code, Some(0), "{ran:#?}");
         ran
     }
 
     /// Exit code, stdout and stderr as a snapshot shows them, this folder written as `[HERE]`.
-    pub fn shown<S: AsRef<std::ffi::OsStr>>(&self, args: &[S]) -> String {
+    pub fn shown<S: AsRef<OsStr>>(&self, args: &[S]) -> String {
         let Ran { code, out, err } = self.run(args);
         let code = code.map_or("killed".to_owned(), |code| code.to_string());
         let section = |name: &str, text: String| match text.trim_end() {

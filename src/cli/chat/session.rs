@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use candle_core::Device;
 use serde_json::json;
 
 use super::turn::{Event, Job, Prompts, ShownPrompt, Source, matching};
@@ -29,6 +30,7 @@ const REWRITE: &str = "chat/standalone";
 pub struct Session<'a> {
     printer: &'a Printer,
     settings: Arc<Settings>,
+    device: Device,
     interrupt: Interrupt,
     json: bool,
     k: Option<usize>,
@@ -59,7 +61,8 @@ impl<'a> Session<'a> {
     pub fn begin(command: &Chat, settings: &Settings, printer: &'a Printer) -> Result<Self> {
         let collection = settings.collection(command.collection.as_deref());
         let opened = Collection::open(&settings.home.collection(&collection)?)?;
-        let embedder = load::collection_embedder(&opened, command.embedder.as_deref(), settings)?;
+        let device = settings.device(command.device)?;
+        let embedder = load::collection_embedder(&opened, command.embedder.as_deref(), &device, settings)?;
         let model = settings.model(command.model.as_deref());
         let library = Library::new([settings.home.dir().join("prompts")]);
         let chosen = settings.get(Key::Prompt, command.prompt.as_deref());
@@ -67,12 +70,13 @@ impl<'a> Session<'a> {
         let answer = if chosen.source == Decided::Default { ANSWER } else { &chosen.value };
         let prompts = Prompts { answer: library.load(answer)?, rewrite: library.load(REWRITE)? };
         let generator = match command.answer.needs(&model) {
-            true => Some(Arc::new(load::generator(&model, settings)?)),
+            true => Some(Arc::new(load::generator(&model, &device, settings)?)),
             false => None,
         };
         Ok(Self {
             printer,
             settings: Arc::new(settings.clone()),
+            device,
             // Only now: while models are loaded, Ctrl-C ends the program.
             interrupt: Interrupt::at_rest(),
             json: command.json,
@@ -100,6 +104,7 @@ impl<'a> Session<'a> {
             literal,
             conversation: self.conversation.clone(),
             settings: Arc::clone(&self.settings),
+            device: self.device.clone(),
             collection: self.settings.home.collection(&self.collection)?,
             embedder: Arc::clone(&self.embedder),
             generator: self.generator.clone().filter(|_| self.how.needs(&self.model)),
@@ -269,8 +274,9 @@ impl<'a> Session<'a> {
     fn generate_with(&mut self, name: &str, how: How) -> Result<()> {
         let there = name == self.model && self.generator.is_some();
         if how.needs(name) && !there {
-            let (name, settings) = (name.to_owned(), Arc::clone(&self.settings));
-            self.generator = Some(Arc::new(self.load(move || load::generator(&name, &settings))?));
+            let (name, device) = (name.to_owned(), self.device.clone());
+            let settings = Arc::clone(&self.settings);
+            self.generator = Some(Arc::new(self.load(move || load::generator(&name, &device, &settings))?));
         } else if !there {
             self.generator = None;
         }
@@ -284,7 +290,8 @@ impl<'a> Session<'a> {
     pub fn switch_collection(&mut self, name: &str) -> Result<()> {
         let opened = Collection::open(&self.settings.home.collection(name)?)?;
         let (embedder, settings) = (Arc::clone(&self.embedder), Arc::clone(&self.settings));
-        self.embedder = self.load(move || matching(&opened, embedder, &settings))?;
+        let device = self.device.clone();
+        self.embedder = self.load(move || matching(&opened, embedder, &device, &settings))?;
         self.collection = name.to_owned();
         self.printer.note(format!("asking `{name}`"));
         Ok(())

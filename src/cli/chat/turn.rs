@@ -6,6 +6,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use candle_core::Device;
+
 use super::work::Teller;
 use crate::cli::settings::Settings;
 use crate::cli::{load, one_line, span};
@@ -28,6 +30,7 @@ pub struct Job {
     pub literal: bool,
     pub conversation: Conversation,
     pub settings: Arc<Settings>,
+    pub device: Device,
     /// The collection's folder.
     pub collection: PathBuf,
     pub embedder: Arc<Embedder>,
@@ -75,7 +78,7 @@ impl Job {
     /// The turn, and the embedder it was made with: another than before when the collection was built anew meanwhile.
     pub fn run(self, teller: &Teller<Event>) -> Result<(Turn, Arc<Embedder>)> {
         let collection = Collection::open(&self.collection)?;
-        let embedder = matching(&collection, self.embedder, &self.settings)?;
+        let embedder = matching(&collection, self.embedder, &self.device, &self.settings)?;
         let stand_alone = match self.literal {
             true => StandAlone::literal(&self.asked),
             false => {
@@ -121,11 +124,12 @@ impl Job {
 pub fn matching(
     collection: &Collection,
     embedder: Arc<Embedder>,
+    device: &Device,
     settings: &Settings,
 ) -> Result<Arc<Embedder>> {
     match collection.profile().embedder.fingerprint == embedder.fingerprint() {
         true => Ok(embedder),
-        false => load::collection_embedder(collection, None, settings).map(Arc::new),
+        false => load::collection_embedder(collection, None, device, settings).map(Arc::new),
     }
 }
 

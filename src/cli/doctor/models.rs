@@ -86,7 +86,7 @@ fn generator(hub: &Hub, setting: &Setting, settings: &Settings, deep: bool, repo
     }
     match hub.resolve(&setting.value) {
         Ok(model) if !deep => report.ok(subject, format!("`{}`", model.path.display())),
-        Ok(_) => match load::generator(&setting.value, settings) {
+        Ok(_) => match settings.device(None).and_then(|on| load::generator(&setting.value, &on, settings)) {
             Ok(_) => report.ok(subject, "loads"),
             Err(error) => report.error(subject, &error, "name another with --model"),
         },

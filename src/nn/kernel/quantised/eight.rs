@@ -91,7 +91,7 @@ vectorised! {
 fn vnni(codes: &[u8], scales: &[f32], x: Part<i8>, sums: &mut [[f32; LANES]]) {
     use std::arch::x86_64::*;
 
-    use super::{dots, load, load_floats, store};
+    use super::{byte_dots, load, load_floats, store};
 
     let blocks = codes.as_chunks::<CODES>().0.iter().zip(scales.as_chunks::<LANES>().0);
     for (b, (codes, scales)) in blocks.enumerate() {
@@ -100,7 +100,7 @@ fn vnni(codes: &[u8], scales: &[f32], x: Part<i8>, sums: &mut [[f32; LANES]]) {
         let scales = load_floats(scales);
         for (i, sums) in sums.iter_mut().enumerate() {
             let (x, scale, sum) = x.block(i, b);
-            let dots = dots(&codes, x, _mm512_set1_epi32(-ZERO * sum));
+            let dots = byte_dots(&codes, x, _mm512_set1_epi32(-ZERO * sum));
             let scales = _mm512_mul_ps(scales, _mm512_set1_ps(scale));
             store(sums, _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), scales, load_floats(sums)));
         }

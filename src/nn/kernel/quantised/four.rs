@@ -125,7 +125,7 @@ vectorised! {
 fn vnni(codes: &[u8], grids: &[f16], x: Part<i8>, sums: &mut [[f32; LANES]]) {
     use std::arch::x86_64::*;
 
-    use super::{dots, load, load_floats, store};
+    use super::{byte_dots, load, load_floats, store};
 
     let halves = |values: &[f16]| {
         let values: &[f16; LANES] = values.try_into().expect("sixteen values");
@@ -144,7 +144,7 @@ fn vnni(codes: &[u8], grids: &[f16], x: Part<i8>, sums: &mut [[f32; LANES]]) {
         let (steps, offsets) = (halves(&grids[..LANES]), halves(&grids[LANES..]));
         for (i, sums) in sums.iter_mut().enumerate() {
             let (x, scale, sum) = x.block(i, b);
-            let dots = _mm512_cvtepi32_ps(dots(&codes, x, _mm512_setzero_si512()));
+            let dots = _mm512_cvtepi32_ps(byte_dots(&codes, x, _mm512_setzero_si512()));
             let steps = _mm512_mul_ps(steps, _mm512_set1_ps(scale));
             let total = _mm512_fmadd_ps(dots, steps, load_floats(sums));
             store(sums, _mm512_fmadd_ps(offsets, _mm512_set1_ps(scale * sum as f32), total));

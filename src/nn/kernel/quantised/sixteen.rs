@@ -92,7 +92,7 @@ vectorised! {
 fn vnni(codes: &[i16], scales: &[f32], x: Part<i16>, sums: &mut [[f32; LANES]]) {
     use std::arch::x86_64::*;
 
-    use super::{load, load_floats, store};
+    use super::{load, load_floats, store, word_dots};
 
     let blocks = codes.as_chunks::<CODES>().0.iter().zip(scales.as_chunks::<LANES>().0);
     for (b, (codes, scales)) in blocks.enumerate() {
@@ -101,15 +101,7 @@ fn vnni(codes: &[i16], scales: &[f32], x: Part<i16>, sums: &mut [[f32; LANES]]) 
         let scales = load_floats(scales);
         for (i, sums) in sums.iter_mut().enumerate() {
             let (x, scale, _) = x.block(i, b);
-            let x = x.as_chunks::<PAIR>().0;
-            // Two columns of `x` in every lane.
-            let pair = |i: usize| _mm512_set1_epi32(i32::from(x[i][0] as u16) | i32::from(x[i][1]) << 16);
-            let (mut even, mut odd) = (_mm512_setzero_si512(), _mm512_setzero_si512());
-            for i in (0..BLOCK / PAIR).step_by(2) {
-                even = _mm512_dpwssd_epi32(even, codes[i], pair(i));
-                odd = _mm512_dpwssd_epi32(odd, codes[i + 1], pair(i + 1));
-            }
-            let dots = _mm512_cvtepi32_ps(_mm512_add_epi32(even, odd));
+            let dots = _mm512_cvtepi32_ps(word_dots(&codes, x));
             let scales = _mm512_mul_ps(scales, _mm512_set1_ps(scale));
             store(sums, _mm512_fmadd_ps(dots, scales, load_floats(sums)));
         }

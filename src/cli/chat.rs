@@ -104,9 +104,9 @@ fn answer(line: &str, session: &mut Session, printer: &Printer) -> Result<bool> 
             Ok(())
         }
         Command::Model(None) => return session.say(&session.model()).map(|()| true),
-        Command::Model(Some(name)) => session.switch_model(&name),
+        Command::Model(Some(name)) => session.switch_model(name),
         Command::Collection(None) => return session.say(session.collection()).map(|()| true),
-        Command::Collection(Some(name)) => session.switch_collection(&name),
+        Command::Collection(Some(name)) => session.switch_collection(name),
         Command::Answer(None) => return session.say(&session.answering()).map(|()| true),
         Command::Answer(Some(how)) => session.switch_answering(how),
         Command::Save { file, replace } => session.save(Path::new(file), replace),

@@ -123,12 +123,10 @@ fn shown_of(passages: &[Shown], fitted: &Fitted) -> Vec<Shown> {
     shown
 }
 
-fn fit_passages(
-    template: &Template,
-    passages: &[Shown],
-    window: Window,
-    attempt: &dyn Fn(&[Shown]) -> Result<(Prompt, usize)>,
-) -> Result<Fitted> {
+/// Lays passages out; says how many tokens that takes.
+type Attempt<'a> = &'a dyn Fn(&[Shown]) -> Result<(Prompt, usize)>;
+
+fn fit_passages(template: &Template, passages: &[Shown], window: Window, attempt: Attempt) -> Result<Fitted> {
     let room = window.room();
     let mut dropped = Vec::new();
     for shown in (1..=passages.len()).rev() {

@@ -172,6 +172,10 @@ trait Code: Copy + Default + Send + Sync + Into<i32> {
 
     /// The whole number in the low bits of a float, see [`rounded`].
     fn low(bits: u32) -> Self;
+
+    /// Sixteen whole numbers, which are no larger than [`Self::MOST`].
+    #[cfg(target_arch = "x86_64")]
+    fn store(lanes: std::arch::x86_64::__m512i, codes: &mut [Self; LANES]);
 }
 
 impl Code for i8 {
@@ -181,6 +185,16 @@ impl Code for i8 {
     fn low(bits: u32) -> Self {
         bits as i8
     }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn store(lanes: std::arch::x86_64::__m512i, codes: &mut [Self; LANES]) {
+        // SAFETY: only called where there are such registers, and the array has 16 bytes.
+        unsafe {
+            use std::arch::x86_64::*;
+            _mm_storeu_si128(codes.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(lanes));
+        }
+    }
 }
 
 impl Code for i16 {
@@ -189,6 +203,16 @@ impl Code for i16 {
     #[inline(always)]
     fn low(bits: u32) -> Self {
         bits as i16
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn store(lanes: std::arch::x86_64::__m512i, codes: &mut [Self; LANES]) {
+        // SAFETY: only called where there are such registers, and the array has 32 bytes.
+        unsafe {
+            use std::arch::x86_64::*;
+            _mm256_storeu_si256(codes.as_mut_ptr().cast(), _mm512_cvtepi32_epi16(lanes));
+        }
     }
 }
 
@@ -220,6 +244,14 @@ impl<Q: Code> Rows<Q> {
             codes: vec![Q::default(); x.len()],
             scales: vec![0.0; rows * blocks],
             sums: vec![0; rows * blocks],
+        };
+        let round_rows = |x: &[f32], codes: &mut [Q], scales: &mut [f32], sums: &mut [i32]| {
+            #[cfg(target_arch = "x86_64")]
+            if simd::has_vnni() {
+                // SAFETY: the processor has these instructions.
+                return unsafe { registers::round_rows(x, codes, scales, sums) };
+            }
+            round_rows(x, codes, scales, sums);
         };
         let task = rows_a_task(rows, columns);
         let tasks = all.codes.par_chunks_mut(task * columns).zip(all.scales.par_chunks_mut(task * blocks));
@@ -315,7 +347,7 @@ mod registers {
     use std::arch::asm;
     use std::arch::x86_64::*;
 
-    use super::{BLOCK, LANES};
+    use super::{BLOCK, Code, LANES};
 
     /// `start` plus the products of a block of sixteen rows with a block of `x`, a lane a row, four columns an instruction.
     ///
@@ -388,6 +420,29 @@ mod registers {
             );
         }
         _mm512_add_epi32(even, odd)
+    }
+
+    /// [`super::round_rows`], sixteen values an instruction.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    pub fn round_rows<Q: Code>(x: &[f32], codes: &mut [Q], scales: &mut [f32], sums: &mut [i32]) {
+        let blocks = x.as_chunks::<BLOCK>().0.iter().zip(codes.as_chunks_mut::<BLOCK>().0);
+        for ((x, codes), (scale, sum)) in blocks.zip(scales.iter_mut().zip(sums)) {
+            let (x, codes) = (x.as_chunks::<LANES>().0, codes.as_chunks_mut::<LANES>().0);
+            let (a, b) = (load_floats(&x[0]), load_floats(&x[1]));
+            let most = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(a), _mm512_abs_ps(b)));
+            // A maximum may pass over what is no number.
+            let odd = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, b) != 0;
+            *scale = if odd { f32::NAN } else { most / Q::MOST };
+            let inverse = _mm512_set1_ps(if *scale > 0.0 { 1.0 / *scale } else { 0.0 });
+            let (a, b) = (
+                _mm512_cvtps_epi32(_mm512_mul_ps(a, inverse)),
+                _mm512_cvtps_epi32(_mm512_mul_ps(b, inverse)),
+            );
+            Q::store(a, &mut codes[0]);
+            Q::store(b, &mut codes[1]);
+            // Infinite values have no codes; their scale says enough.
+            *sum = if scale.is_finite() { _mm512_reduce_add_epi32(_mm512_add_epi32(a, b)) } else { 0 };
+        }
     }
 
     #[inline]

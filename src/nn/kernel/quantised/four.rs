@@ -91,7 +91,7 @@ vectorised! {
                 let code = ((x - offset.to_f32()) * inverse + 0.5) as u8;
                 // Quads 2i and 2i + 1 share the bytes of register i.
                 let at = place::<QUAD>(lane, j / (2 * QUAD) * QUAD + j % QUAD);
-                codes[at] |= if j / QUAD % 2 == 0 { code } else { code << 4 };
+                codes[at] |= if (j / QUAD).is_multiple_of(2) { code } else { code << 4 };
             }
         }
         Some(())

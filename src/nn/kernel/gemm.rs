@@ -83,14 +83,18 @@ impl<'a> MatrixMut<'a> {
         Self { start: values.as_mut_ptr(), rows, columns, stride: columns, values: PhantomData }
     }
 
-    /// Row `i`, its values side by side.
+    /// Makes the first values of row `i` those of `values`.
     ///
     /// # Panics
-    /// When there is no such row.
-    pub fn row(&mut self, i: usize) -> &mut [f32] {
-        assert!(i < self.rows, "row {i} of {}", self.rows);
+    /// When there is no such row, or it is shorter.
+    #[inline]
+    pub fn write(&mut self, i: usize, values: &[f32]) {
+        assert!(i < self.rows && values.len() <= self.columns, "row {i} of {} is too short", self.rows);
         // SAFETY: the row lies inside the matrix, which may be written through `self` alone.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(i * self.stride), self.columns) }
+        unsafe {
+            let row = self.start.add(i * self.stride);
+            std::ptr::copy_nonoverlapping(values.as_ptr(), row, values.len());
+        }
     }
 
     fn reborrow(&mut self) -> MatrixMut<'_> {
@@ -108,6 +112,17 @@ impl<'a> Shared<'a> {
     pub fn new(values: &'a mut [f32], columns: usize) -> Self {
         let rows = values.len().checked_div(columns).unwrap_or(0);
         Self(MatrixMut::new(values, rows, columns))
+    }
+
+    /// `rows` rows of `columns` values in the room of an empty vector, to be filled before its length is set.
+    ///
+    /// # Safety
+    /// Windows are written with [`MatrixMut::write`] only: there are no values yet.
+    pub unsafe fn room(values: &'a mut Vec<f32>, rows: usize, columns: usize) -> Self {
+        values.clear();
+        values.reserve_exact(rows * columns);
+        let start = values.as_mut_ptr();
+        Self(MatrixMut { start, rows, columns, stride: columns, values: PhantomData })
     }
 
     /// # Safety

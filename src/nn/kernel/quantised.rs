@@ -119,8 +119,9 @@ impl Quantised {
     ) -> Vec<f32> {
         let x = Rows::of(x, self.columns());
         let (rows, groups) = (x.len(), self.out.div_ceil(LANES));
-        let mut y = vec![0.0; rows * self.out];
-        let out = Shared::new(&mut y, self.out);
+        let mut y = Vec::new();
+        // SAFETY: only written to below.
+        let out = unsafe { Shared::room(&mut y, rows, self.out) };
         let product = |group: usize| {
             let columns = group * LANES..self.out.min((group + 1) * LANES);
             let mut start_from = [0.0; LANES];
@@ -136,12 +137,8 @@ impl Quantised {
                 // SAFETY: each group writes columns of its own.
                 let mut y = unsafe { out.window(start..start + tile.len(), columns.clone()) };
                 for (i, sums) in tile.iter().enumerate() {
-                    let y = y.row(i);
-                    match <&mut [f32; LANES]>::try_from(&mut *y) {
-                        // Of a known size it is one instruction.
-                        Ok(y) => *y = *sums,
-                        Err(_) => y.copy_from_slice(&sums[..columns.len()]),
-                    }
+                    // Of a known size it is an instruction or two.
+                    if columns.len() == LANES { y.write(i, sums) } else { y.write(i, &sums[..columns.len()]) }
                 }
             }
         };
@@ -153,6 +150,8 @@ impl Quantised {
                 (part * groups / parts..(part + 1) * groups / parts).for_each(product);
             });
         }
+        // SAFETY: every group has written its columns of every row.
+        unsafe { y.set_len(rows * self.out) };
         y
     }
 }
@@ -170,7 +169,10 @@ trait Code: Copy + Default + Send + Sync + Into<i32> {
     /// Of a block's products not even the largest may leave 32 bits.
     const MOST: f32;
 
-    /// The whole number in the low bits of a float, see [`rounded`].
+    /// How many of a row's `columns` share a scale.
+    fn span(columns: usize) -> usize;
+
+    /// The whole number in the low bits of a float, see [`round`].
     fn low(bits: u32) -> Self;
 
     /// Sixteen whole numbers, which are no larger than [`Self::MOST`].
@@ -180,6 +182,10 @@ trait Code: Copy + Default + Send + Sync + Into<i32> {
 
 impl Code for i8 {
     const MOST: f32 = 127.0;
+
+    fn span(_columns: usize) -> usize {
+        BLOCK
+    }
 
     #[inline(always)]
     fn low(bits: u32) -> Self {
@@ -200,6 +206,11 @@ impl Code for i8 {
 impl Code for i16 {
     const MOST: f32 = 8191.0; // 8191² · 32 < 2^31
 
+    /// Fine enough for a whole row, and then nothing is scaled between its blocks.
+    fn span(columns: usize) -> usize {
+        columns
+    }
+
     #[inline(always)]
     fn low(bits: u32) -> Self {
         bits as i16
@@ -216,14 +227,16 @@ impl Code for i16 {
     }
 }
 
-/// Rounded rows of `x`: `x[i, j] ≈ scales[i, b] codes[i, j]` in block `b`.
+/// Rounded rows of `x`: `x[i, j] ≈ scales[i, s] codes[i, j]` in span `s`.
 struct Rows<Q> {
     blocks: usize,
+    /// Spans of a row.
+    spans: usize,
     /// `(N, blocks * BLOCK)`
     codes: Vec<Q>,
-    /// `(N, blocks)`
+    /// `(N, spans)`
     scales: Vec<f32>,
-    /// Of the codes of each block, `(N, blocks)`.
+    /// Of the codes of each span, `(N, spans)`.
     sums: Vec<i32>,
 }
 
@@ -231,6 +244,7 @@ struct Rows<Q> {
 #[derive(Clone, Copy)]
 struct Part<'a, Q> {
     blocks: usize,
+    spans: usize,
     codes: &'a [Q],
     scales: &'a [f32],
     sums: &'a [i32],
@@ -238,101 +252,96 @@ struct Part<'a, Q> {
 
 impl<Q: Code> Rows<Q> {
     fn of(x: &[f32], columns: usize) -> Self {
-        let (rows, blocks) = (x.len() / columns, columns / BLOCK);
+        let (rows, span) = (x.len() / columns, Q::span(columns));
+        let spans = columns / span;
         let mut all = Self {
-            blocks,
+            blocks: columns / BLOCK,
+            spans,
             codes: vec![Q::default(); x.len()],
-            scales: vec![0.0; rows * blocks],
-            sums: vec![0; rows * blocks],
-        };
-        let round_rows = |x: &[f32], codes: &mut [Q], scales: &mut [f32], sums: &mut [i32]| {
-            #[cfg(target_arch = "x86_64")]
-            if simd::has_vnni() {
-                // SAFETY: the processor has these instructions.
-                return unsafe { registers::round_rows(x, codes, scales, sums) };
-            }
-            round_rows(x, codes, scales, sums);
+            scales: vec![0.0; rows * spans],
+            sums: vec![0; rows * spans],
         };
         let task = rows_a_task(rows, columns);
-        let tasks = all.codes.par_chunks_mut(task * columns).zip(all.scales.par_chunks_mut(task * blocks));
-        let tasks = tasks.zip(all.sums.par_chunks_mut(task * blocks)).zip(x.par_chunks(task * columns));
         if task < rows {
-            tasks.for_each(|(((codes, scales), sums), x)| round_rows(x, codes, scales, sums));
+            let tasks = all.codes.par_chunks_mut(task * columns).zip(all.scales.par_chunks_mut(task * spans));
+            let tasks = tasks.zip(all.sums.par_chunks_mut(task * spans)).zip(x.par_chunks(task * columns));
+            tasks.for_each(|(((codes, scales), sums), x)| round_spans(x, span, codes, scales, sums));
         } else {
-            round_rows(x, &mut all.codes, &mut all.scales, &mut all.sums);
+            round_spans(x, span, &mut all.codes, &mut all.scales, &mut all.sums);
         }
         all
     }
 
     fn len(&self) -> usize {
-        self.scales.len() / self.blocks
+        self.scales.len() / self.spans
     }
 
     fn part(&self, rows: Range<usize>) -> Part<'_, Q> {
-        let of_blocks = rows.start * self.blocks..rows.end * self.blocks;
+        let of = |width: usize| rows.start * width..rows.end * width;
         Part {
             blocks: self.blocks,
-            codes: &self.codes[of_blocks.start * BLOCK..of_blocks.end * BLOCK],
-            scales: &self.scales[of_blocks.clone()],
-            sums: &self.sums[of_blocks],
+            spans: self.spans,
+            codes: &self.codes[of(self.blocks * BLOCK)],
+            scales: &self.scales[of(self.spans)],
+            sums: &self.sums[of(self.spans)],
         }
     }
 }
 
 impl<Q> Part<'_, Q> {
-    fn len(self) -> usize {
-        self.scales.len() / self.blocks
+    fn len(&self) -> usize {
+        self.scales.len() / self.spans
     }
 
-    /// Codes, scale and sum of block `b` of row `i`.
+    /// Codes of block `b` of row `i`.
     #[inline(always)]
-    fn block(&self, i: usize, b: usize) -> (&[Q; BLOCK], f32, i32) {
-        let at = i * self.blocks + b;
-        (&self.codes.as_chunks().0[at], self.scales[at], self.sums[at])
+    fn codes(&self, i: usize, b: usize) -> &[Q; BLOCK] {
+        &self.codes.as_chunks().0[i * self.blocks + b]
+    }
+
+    /// Scale and sum of span `s` of row `i`.
+    #[inline(always)]
+    fn scale(&self, i: usize, s: usize) -> (f32, i32) {
+        let at = i * self.spans + s;
+        (self.scales[at], self.sums[at])
+    }
+}
+
+/// Rounds spans of `span` values, laid end to end.
+fn round_spans<Q: Code>(x: &[f32], span: usize, codes: &mut [Q], scales: &mut [f32], sums: &mut [i32]) {
+    let spans = x.chunks_exact(span).zip(codes.chunks_exact_mut(span));
+    for ((x, codes), (scale, sum)) in spans.zip(scales.iter_mut().zip(sums)) {
+        #[cfg(target_arch = "x86_64")]
+        if simd::has_vnni() {
+            // SAFETY: the processor has these instructions.
+            (*scale, *sum) = unsafe { registers::round(x, codes) };
+            continue;
+        }
+        (*scale, *sum) = round(x, codes);
     }
 }
 
 vectorised! {
-    fn round_rows<Q: Code>(x: &[f32], codes: &mut [Q], scales: &mut [f32], sums: &mut [i32]) {
-        let blocks = x.as_chunks::<BLOCK>().0.iter().zip(codes.as_chunks_mut::<BLOCK>().0);
-        for (b, (x, codes)) in blocks.enumerate() {
-            (*codes, scales[b]) = rounded(x);
-            sums[b] = codes.iter().map(|&q| q.into()).sum();
+    /// Rounds `x` to steps of which its largest value has [`Code::MOST`]; that step, and the sum of the codes. The step is
+    /// no number either when a value is not, so that none is hidden.
+    fn round<Q: Code>(x: &[f32], codes: &mut [Q]) -> (f32, i32) {
+        const ROUNDER: f32 = 12_582_912.0; // 1.5 · 2^23: adding it leaves the nearest integer in the low bits
+        let mut most = [0f32; LANES];
+        for x in x.as_chunks::<LANES>().0 {
+            for (most, x) in most.iter_mut().zip(x) {
+                *most = if *most > x.abs() || most.is_nan() { *most } else { x.abs() };
+            }
         }
-    }
-}
-
-/// A block in steps of which its largest value has [`Code::MOST`], and that step; which is no number either when a value is not, so that
-/// none is hidden.
-#[inline(always)]
-fn rounded<Q: Code>(x: &[f32; BLOCK]) -> ([Q; BLOCK], f32) {
-    const ROUNDER: f32 = 12_582_912.0; // 1.5 · 2^23: adding it leaves the nearest integer in the low bits
-    let mut sizes = *x;
-    for size in &mut sizes {
-        *size = size.abs();
-    }
-    let scale = extreme(&sizes, |a, b| a > b) / Q::MOST;
-    let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-    let mut codes = [Q::default(); BLOCK];
-    for (code, x) in codes.iter_mut().zip(x) {
-        *code = Q::low((x * inverse + ROUNDER).to_bits());
-    }
-    (codes, scale)
-}
-
-/// The value that is `before` all others, halving the list so that comparisons go side by side; NaN when one is.
-#[inline(always)]
-fn extreme(x: &[f32; BLOCK], before: impl Fn(f32, f32) -> bool) -> f32 {
-    let mut lanes = *x;
-    let mut width = BLOCK;
-    while width > 1 {
-        width /= 2;
-        for i in 0..width {
-            let (a, b) = (lanes[i], lanes[i + width]);
-            lanes[i] = if before(a, b) || a.is_nan() { a } else { b };
+        let most = most.into_iter().reduce(|a, b| if a > b || a.is_nan() { a } else { b });
+        let scale = most.unwrap_or(0.0) / Q::MOST;
+        let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+        let mut sum = 0;
+        for (code, x) in codes.iter_mut().zip(x) {
+            *code = Q::low((x * inverse + ROUNDER).to_bits());
+            sum += (*code).into();
         }
+        (scale, sum)
     }
-    lanes[0]
 }
 
 /// Where the code of column `j` of a block stands among those of sixteen rows, `SIDE` columns a row side by side.
@@ -422,27 +431,30 @@ mod registers {
         _mm512_add_epi32(even, odd)
     }
 
-    /// [`super::round_rows`], sixteen values an instruction.
+    /// [`super::round`], sixteen values an instruction.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-    pub fn round_rows<Q: Code>(x: &[f32], codes: &mut [Q], scales: &mut [f32], sums: &mut [i32]) {
-        let blocks = x.as_chunks::<BLOCK>().0.iter().zip(codes.as_chunks_mut::<BLOCK>().0);
-        for ((x, codes), (scale, sum)) in blocks.zip(scales.iter_mut().zip(sums)) {
-            let (x, codes) = (x.as_chunks::<LANES>().0, codes.as_chunks_mut::<LANES>().0);
-            let (a, b) = (load_floats(&x[0]), load_floats(&x[1]));
-            let most = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(a), _mm512_abs_ps(b)));
+    pub fn round<Q: Code>(x: &[f32], codes: &mut [Q]) -> (f32, i32) {
+        let x = x.as_chunks::<LANES>().0;
+        let (mut most, mut odd) = (_mm512_setzero_ps(), 0);
+        for x in x {
+            let x = load_floats(x);
+            most = _mm512_max_ps(most, _mm512_abs_ps(x));
             // A maximum may pass over what is no number.
-            let odd = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, b) != 0;
-            *scale = if odd { f32::NAN } else { most / Q::MOST };
-            let inverse = _mm512_set1_ps(if *scale > 0.0 { 1.0 / *scale } else { 0.0 });
-            let (a, b) = (
-                _mm512_cvtps_epi32(_mm512_mul_ps(a, inverse)),
-                _mm512_cvtps_epi32(_mm512_mul_ps(b, inverse)),
-            );
-            Q::store(a, &mut codes[0]);
-            Q::store(b, &mut codes[1]);
-            // Infinite values have no codes; their scale says enough.
-            *sum = if scale.is_finite() { _mm512_reduce_add_epi32(_mm512_add_epi32(a, b)) } else { 0 };
+            odd |= _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x);
         }
+        let scale = if odd == 0 { _mm512_reduce_max_ps(most) / Q::MOST } else { f32::NAN };
+        if !scale.is_finite() {
+            // Such values have no codes; their scale says enough.
+            return (scale, 0);
+        }
+        let inverse = _mm512_set1_ps(if scale > 0.0 { 1.0 / scale } else { 0.0 });
+        let mut sum = _mm512_setzero_si512();
+        for (x, codes) in x.iter().zip(codes.as_chunks_mut::<LANES>().0) {
+            let lanes = _mm512_cvtps_epi32(_mm512_mul_ps(load_floats(x), inverse));
+            sum = _mm512_add_epi32(sum, lanes);
+            Q::store(lanes, codes);
+        }
+        (scale, _mm512_reduce_add_epi32(sum))
     }
 
     #[inline]

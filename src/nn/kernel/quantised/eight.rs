@@ -5,7 +5,7 @@
 use rayon::prelude::*;
 
 use super::super::simd::{self, vectorised};
-use super::{BLOCK, LANES, Part, QUAD, REGISTER, place, rounded};
+use super::{BLOCK, LANES, Part, QUAD, REGISTER, place, round};
 
 /// Codes of one block of sixteen rows.
 const CODES: usize = LANES * BLOCK;
@@ -57,8 +57,8 @@ vectorised! {
     fn round_weights(row: &[f32], lane: usize, codes: &mut [u8], scales: &mut [f32]) {
         let blocks = row.as_chunks::<BLOCK>().0.iter().zip(codes.as_chunks_mut::<CODES>().0);
         for (b, (x, codes)) in blocks.enumerate() {
-            let (q, scale) = rounded::<i8>(x);
-            scales[b * LANES + lane] = scale;
+            let mut q = [0i8; BLOCK];
+            (scales[b * LANES + lane], _) = round(x, &mut q);
             for (j, q) in q.into_iter().enumerate() {
                 codes[place::<QUAD>(lane, j)] = (i32::from(q) + ZERO) as u8;
             }
@@ -69,7 +69,7 @@ vectorised! {
         let blocks = codes.as_chunks::<CODES>().0.iter().zip(scales.as_chunks::<LANES>().0);
         for (b, (codes, scales)) in blocks.enumerate() {
             for (i, sums) in sums.iter_mut().enumerate() {
-                let (x, scale, sum) = x.block(i, b);
+                let (x, (scale, sum)) = (x.codes(i, b), x.scale(i, b));
                 let mut dots = [-ZERO * sum; LANES];
                 for (codes, x) in codes.as_chunks::<REGISTER>().0.iter().zip(x.as_chunks::<QUAD>().0) {
                     for (dot, codes) in dots.iter_mut().zip(codes.as_chunks::<QUAD>().0) {
@@ -99,7 +99,7 @@ fn vnni(codes: &[u8], scales: &[f32], x: Part<i8>, sums: &mut [[f32; LANES]]) {
         let codes: [__m512i; BLOCK / QUAD] = std::array::from_fn(|quad| load(&codes[quad]));
         let scales = load_floats(scales);
         for (i, sums) in sums.iter_mut().enumerate() {
-            let (x, scale, sum) = x.block(i, b);
+            let (x, (scale, sum)) = (x.codes(i, b), x.scale(i, b));
             let dots = byte_dots(&codes, x, _mm512_set1_epi32(-ZERO * sum));
             let scales = _mm512_mul_ps(scales, _mm512_set1_ps(scale));
             store(sums, _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), scales, load_floats(sums)));

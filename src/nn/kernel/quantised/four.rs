@@ -9,7 +9,7 @@ use half::f16;
 use rayon::prelude::*;
 
 use super::super::simd::{self, vectorised};
-use super::{BLOCK, LANES, Part, QUAD, REGISTER, extreme, place};
+use super::{BLOCK, LANES, Part, QUAD, REGISTER, place};
 
 /// Bytes of one block of sixteen rows: two codes each.
 const BYTES: usize = LANES * BLOCK / 2;
@@ -102,7 +102,7 @@ vectorised! {
         for (b, (codes, grids)) in blocks.enumerate() {
             let grids = grids.map(f16::to_f32);
             for (i, sums) in sums.iter_mut().enumerate() {
-                let (x, scale, sum) = x.block(i, b);
+                let (x, (scale, sum)) = (x.codes(i, b), x.scale(i, b));
                 let mut dots = [0i32; LANES];
                 for (codes, x) in codes.as_chunks::<REGISTER>().0.iter().zip(x.as_chunks::<{ 2 * QUAD }>().0) {
                     for (dot, codes) in dots.iter_mut().zip(codes.as_chunks::<QUAD>().0) {
@@ -118,6 +118,21 @@ vectorised! {
             }
         }
     }
+}
+
+/// The value that is `before` all others, halving the list so that comparisons go side by side; NaN when one is.
+#[inline(always)]
+fn extreme(x: &[f32; BLOCK], before: impl Fn(f32, f32) -> bool) -> f32 {
+    let mut lanes = *x;
+    let mut width = BLOCK;
+    while width > 1 {
+        width /= 2;
+        for i in 0..width {
+            let (a, b) = (lanes[i], lanes[i + width]);
+            lanes[i] = if before(a, b) || a.is_nan() { a } else { b };
+        }
+    }
+    lanes[0]
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -143,7 +158,7 @@ fn vnni(codes: &[u8], grids: &[f16], x: Part<i8>, sums: &mut [[f32; LANES]]) {
         });
         let (steps, offsets) = (halves(&grids[..LANES]), halves(&grids[LANES..]));
         for (i, sums) in sums.iter_mut().enumerate() {
-            let (x, scale, sum) = x.block(i, b);
+            let (x, (scale, sum)) = (x.codes(i, b), x.scale(i, b));
             let dots = _mm512_cvtepi32_ps(byte_dots(&codes, x, _mm512_setzero_si512()));
             let steps = _mm512_mul_ps(steps, _mm512_set1_ps(scale));
             let total = _mm512_fmadd_ps(dots, steps, load_floats(sums));

@@ -1,4 +1,4 @@
-use candle_core::{DType, Device};
+use candle_core::Device;
 
 use super::super::simd::at_every_level;
 use super::super::testing::{assert_close, numbers, tensor};
@@ -95,15 +95,20 @@ fn one_value_beside_the_grid_makes_the_matrix_one_of_eight_bits() {
 
 #[test]
 fn zeros_stay_zeros_and_what_is_no_number_is_not_hidden() {
-    let zeros = quantised(&Tensor::zeros((3, 32), DType::F32, &Device::Cpu).unwrap());
-    assert_eq!(zeros.times(&[1.0; 32], None), [0.0; 3]);
-    for broken in [f32::NAN, f32::INFINITY] {
-        let mut values = vec![1.0; 32];
-        values[7] = broken;
-        let weight = quantised(&Tensor::from_vec(values.clone(), (1, 32), &Device::Cpu).unwrap());
-        assert!(!weight.times(&[1.0; 32], None)[0].is_finite());
-        let ones = quantised(&Tensor::ones((1, 32), DType::F32, &Device::Cpu).unwrap());
-        assert!(!ones.times(&values, None)[0].is_finite());
+    let of = |values: &[f32], precision| {
+        let weight = Tensor::from_slice(values, (1, 32), &Device::Cpu).unwrap();
+        Quantised::of(&weight, precision).unwrap().unwrap()
+    };
+    for precision in [Precision::Int16, Precision::Int8] {
+        at_every_level(|_| {
+            assert_eq!(of(&[0.0; 32], precision).times(&[1.0; 32], None), [0.0]);
+            for broken in [f32::NAN, f32::INFINITY] {
+                let mut values = [1.0; 32];
+                values[7] = broken;
+                assert!(!of(&values, precision).times(&[1.0; 32], None)[0].is_finite());
+                assert!(!of(&[1.0; 32], precision).times(&values, None)[0].is_finite());
+            }
+        });
     }
 }
 

@@ -34,7 +34,7 @@ fn main() {
         run(&format!("embed {texts} x {tokens}"), runs, &(0..texts).map(text).collect::<Vec<_>>());
     }
     if let Some(file) = std::env::var_os("PASSAGES") {
-        run("embed 1,000 passages", 3, &passages(&file));
+        run("embed 1,000 passages", 1, &passages(&file));
     }
 }
 

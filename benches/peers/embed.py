@@ -37,4 +37,4 @@ if "PASSAGES" in os.environ:
     with open(os.environ["PASSAGES"], encoding="utf-8") as lines:
         rows = [json.loads(line) for _, line in zip(range(1000), lines)]
     made = [f"{row.get('title', '')} {row.get('text', '')}".strip() for row in rows]
-    report("embed 1,000 passages", made, 3)
+    report("embed 1,000 passages", made, 1)

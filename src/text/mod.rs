@@ -7,7 +7,7 @@ mod gguf_tokenizer;
 pub mod ground;
 pub mod layout;
 pub mod load;
-mod markup;
+pub(crate) mod markup;
 pub mod sentences;
 pub mod slip;
 pub mod terms;

@@ -5,6 +5,8 @@ use crate::embed::Overflow;
 use crate::error::Result;
 use crate::retrieve::Hit;
 use crate::retrieve::extract::{Extract, candidates, choose};
+use crate::text::document::Format;
+use crate::text::markup::quote_len;
 
 /// Sentences of an answer, at most.
 const MOST_SENTENCES: usize = 3;
@@ -28,12 +30,21 @@ impl Ask<'_> {
         let mut said = Vec::new();
         for extract in joined(extracts, passages) {
             let passage = &passages[extract.passage].passage;
-            let words: Vec<&str> = passage.chunk.text[extract.range.clone()].split_whitespace().collect();
+            let text = on_one_line(&passage.chunk.text[extract.range.clone()], passage.format);
             let n = answer.cite(passage, extract.range, extract.score, self.places);
-            said.push(format!("{} [{n}]", words.join(" ")));
+            said.push(format!("{text} [{n}]"));
         }
         Ok(said.join(" "))
     }
+}
+
+/// The words of `text`, without the marks that a quotation repeats in each of its lines.
+fn on_one_line(text: &str, format: Format) -> String {
+    let lines = text.lines().map(|line| match format {
+        Format::Markdown => &line.trim_start()[quote_len(line.trim_start())..],
+        _ => line,
+    });
+    lines.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ")
 }
 
 /// Sentences that follow each other in one paragraph become one extract, cited once, with the better score.
@@ -55,4 +66,20 @@ fn joined(extracts: Vec<Extract>, passages: &[Hit]) -> Vec<Extract> {
         }
     }
     joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quotation_over_lines_loses_its_marks_and_a_comparison_keeps_its_own() {
+        let quoted = "You won't need to think\n> about the stack\n> > or the heap.";
+        assert_eq!(
+            on_one_line(quoted, Format::Markdown),
+            "You won't need to think about the stack or the heap."
+        );
+        assert_eq!(on_one_line("a > b\nholds", Format::Markdown), "a > b holds");
+        assert_eq!(on_one_line("if a\n> b", Format::Text), "if a > b");
+    }
 }

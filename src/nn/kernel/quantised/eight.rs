@@ -5,7 +5,8 @@
 use rayon::prelude::*;
 
 use super::super::simd::{self, vectorised};
-use super::{BLOCK, LANES, Part, QUAD, REGISTER, place, round};
+use super::rows::{Part, round};
+use super::{BLOCK, LANES, QUAD, REGISTER, place};
 
 /// Codes of one block of sixteen rows.
 const CODES: usize = LANES * BLOCK;
@@ -91,7 +92,7 @@ vectorised! {
 fn vnni(codes: &[u8], scales: &[f32], x: Part<i8>, sums: &mut [[f32; LANES]]) {
     use std::arch::x86_64::*;
 
-    use super::{byte_dots, load, load_floats, store};
+    use super::registers::{byte_dots, load, load_floats, store};
 
     let blocks = codes.as_chunks::<CODES>().0.iter().zip(scales.as_chunks::<LANES>().0);
     for (b, (codes, scales)) in blocks.enumerate() {

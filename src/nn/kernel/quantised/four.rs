@@ -9,7 +9,8 @@ use half::f16;
 use rayon::prelude::*;
 
 use super::super::simd::{self, vectorised};
-use super::{BLOCK, LANES, Part, QUAD, REGISTER, place};
+use super::rows::Part;
+use super::{BLOCK, LANES, QUAD, REGISTER, place};
 
 /// Bytes of one block of sixteen rows: two codes each.
 const BYTES: usize = LANES * BLOCK / 2;
@@ -140,7 +141,7 @@ fn extreme(x: &[f32; BLOCK], before: impl Fn(f32, f32) -> bool) -> f32 {
 fn vnni(codes: &[u8], grids: &[f16], x: Part<i8>, sums: &mut [[f32; LANES]]) {
     use std::arch::x86_64::*;
 
-    use super::{byte_dots, load, load_floats, store};
+    use super::registers::{byte_dots, load, load_floats, store};
 
     let halves = |values: &[f16]| {
         let values: &[f16; LANES] = values.try_into().expect("sixteen values");

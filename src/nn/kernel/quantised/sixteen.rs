@@ -6,7 +6,8 @@
 use rayon::prelude::*;
 
 use super::super::simd::{self, vectorised};
-use super::{BLOCK, LANES, Part, place, round};
+use super::rows::{Part, round};
+use super::{BLOCK, LANES, place};
 
 /// Codes of one block of sixteen rows.
 const CODES: usize = LANES * BLOCK;
@@ -95,7 +96,8 @@ vectorised! {
 fn vnni(codes: &[i16], scales: &[f32; LANES], x: Part<i16>, sums: &mut [[f32; LANES]]) {
     use std::arch::x86_64::*;
 
-    use super::{TILE, load, load_floats, store, word_dots};
+    use super::TILE;
+    use super::registers::{load, load_floats, store, word_dots};
 
     let mut totals = [[0f32; LANES]; TILE];
     let totals = &mut totals[..sums.len()];

@@ -36,6 +36,7 @@
 //! use incontext::engine::{Places, ask::{Answering, Ask, Generation}};
 //! use incontext::generate::{Generator, LocalGenerator};
 //! use incontext::index::Collection;
+//! use incontext::nn::Precision;
 //! use incontext::prompt::Template;
 //! use incontext::retrieve::gate::Gate;
 //!
@@ -56,12 +57,12 @@
 //! # .run(Patience::default(), |_| ControlFlow::Continue(()))?;
 //! # let source = "+++\nname = \"short\"\ntask = \"qa\"\ninputs = [\"question\", \"passages\"]\n[params]\nmax_tokens = 8\n+++\n{% for passage in passages %}{{ passage.text }}\n{% endfor %}{{ question }}\n";
 //! # let model = std::path::Path::new("tests/golden/tiny/llama");
-//! let generator = Generator::Local(Box::new(LocalGenerator::load("tiny", model, &cpu)?));
+//! let generator = Generator::Local(Box::new(LocalGenerator::load("tiny", model, &cpu, Precision::Int8)?));
 //! let template = Template::parse("short.j2", source, &|_| Ok(String::new()))?;
 //! let collection = Collection::open(&home.collection("notes")?)?;
 //! let ask = Ask {
 //!     collection: &collection, embedder: &embedder, gate: Gate::default(), answering: Answering::Generate,
-//!     generation: Some(Generation { generator: &generator, template: &template }),
+//!     generation: Some(Generation { generator: &generator, template: &template, history: &[] }),
 //!     k: None, places: &Places::of(&home)?,
 //! };
 //! let answer = ask.run("How long is green tea steeped?", &mut |_| ControlFlow::Continue(()))?;

@@ -8,6 +8,7 @@ use super::printer::Printer;
 use super::settings::Settings;
 use super::{Ending, NOTHING_RELEVANT, device, help, load, one_line, span, tidy};
 use crate::engine::ask::{Answer, Answering, Ask as Job, Generation, Nearest, Progress};
+use crate::engine::search::asks_something;
 use crate::engine::{Citation, Status};
 use crate::error::Result;
 use crate::index::Collection;
@@ -96,6 +97,7 @@ impl From<How> for Answering {
 }
 
 pub fn run(command: &Ask, settings: &Settings, printer: &Printer) -> Result<Ending> {
+    asks_something(&command.question)?;
     let name = settings.collection(command.collection.as_deref());
     let collection = Collection::open(&settings.home.collection(&name)?)?;
     let device = settings.device(command.device)?;

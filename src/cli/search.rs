@@ -9,7 +9,7 @@ use super::printer::Printer;
 use super::settings::Settings;
 use super::{Ending, NOTHING_RELEVANT, device, help, load, one_line, span, tidy};
 use crate::engine::Places;
-use crate::engine::search::{Mode, Query, search};
+use crate::engine::search::{Mode, Query, asks_something, search};
 use crate::error::Result;
 use crate::index::{Collection, Patience};
 use crate::retrieve::{Hit, Leg};
@@ -71,6 +71,7 @@ pub fn run(command: &Search, settings: &Settings, printer: &Printer) -> Result<E
         Legs::Lexical => Mode::Lexical,
         Legs::Hybrid => Mode::Hybrid,
     };
+    asks_something(&command.query)?;
     let name = settings.collection(command.collection.as_deref());
     let collection = Collection::open(&settings.home.collection(&name)?)?;
     let device = settings.device(command.device)?;

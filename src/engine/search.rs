@@ -40,15 +40,24 @@ pub struct Query<'a> {
     pub mode: Mode,
 }
 
+/// Whether there is anything to look for.
+///
+/// # Errors
+/// `Invalid` for a text without a letter or digit.
+pub fn asks_something(text: &str) -> Result<()> {
+    match text.chars().any(char::is_alphanumeric) {
+        true => Ok(()),
+        false => Err(Error::invalid("the question is empty").hint("ask in words")),
+    }
+}
+
 impl<'a> Query<'a> {
     /// Embeds `text` unless `mode` needs no vector. Done before a collection is opened: writers wait for readers.
     ///
     /// # Errors
     /// `Invalid` for a text without a letter or digit, and when the mode needs an embedder and there is none.
     pub fn new(text: &'a str, mode: Mode, embedder: Option<&Embedder>) -> Result<Self> {
-        if !text.chars().any(char::is_alphanumeric) {
-            return Err(Error::invalid("the question is empty").hint("ask in words"));
-        }
+        asks_something(text)?;
         let vector = match (mode, embedder) {
             (Mode::Lexical, _) => Vec::new(),
             (_, Some(embedder)) => embedder.embed(&[text], Overflow::Truncate)?.pop().unwrap_or_default(),

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::error::{Error, Result};
+use crate::text::slip::closest;
 
 use super::lexical::Words;
 use super::lock::{Lock, Mode, Patience};
@@ -294,8 +295,25 @@ pub(super) fn words_dir(dir: &Path, folders: Folders) -> PathBuf {
 fn missing(dir: &Path) -> Error {
     let name =
         dir.file_name().map_or_else(|| dir.display().to_string(), |name| name.to_string_lossy().into_owned());
-    Error::not_found(format!("there is no collection `{name}`"))
-        .hint(format!("make it with `incontext ingest PATH -c {name}`"))
+    let error = Error::not_found(format!("there is no collection `{name}`"));
+    let others = siblings(dir);
+    let make = format!("make it with `incontext ingest PATH -c {name}`");
+    error.hint(match closest(&name, others.iter().map(String::as_str)) {
+        Some(meant) => format!("did you mean `{meant}`? Or {make}"),
+        None if others.is_empty() => make,
+        None => format!("collections here: {}; or {make}", others.join(", ")),
+    })
+}
+
+/// The collections beside the one in `dir`, sorted.
+fn siblings(dir: &Path) -> Vec<String> {
+    let beside = dir.parent().and_then(|all| std::fs::read_dir(all).ok());
+    let there =
+        beside.into_iter().flatten().flatten().filter(|entry| entry.path().join(manifest::FILE).exists());
+    let mut names: Vec<String> = there.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.retain(|name| !name.starts_with('.'));
+    names.sort();
+    names
 }
 
 fn lost(dir: &Path) -> Error {

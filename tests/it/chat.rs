@@ -195,8 +195,8 @@ fn commands_show_switch_save_and_forget() {
     hint: check the path, or name one of `all-minilm-l6-v2`, `smollm2-135m-instruct`
     answers: extractive; model: smollm2-135m-instruct (not asked: answers are quoted)
     error: there is no collection `nowhere`
-    hint: make it with `incontext ingest PATH -c nowhere`
-    asking `garden`
+    hint: collections here: default, garden; or make it with `incontext ingest PATH -c nowhere`
+    asking `garden`, from the beginning
     forgotten
     error: there is no command `/sorces`
     hint: did you mean `/sources`? there are: /sources /prompt /new /save /model /collection /answer /help /quit

@@ -28,7 +28,13 @@ fn a_collection_that_is_not_there() {
     exit 1
     -- stderr
     error: there is no collection `other`
-    hint: make it with `incontext ingest PATH -c other`
+    hint: collections here: default; or make it with `incontext ingest PATH -c other`
+    "#);
+    insta::assert_snapshot!(ingested().shown(&["search", "tea", "-c", "defualt"]), @r#"
+    exit 1
+    -- stderr
+    error: there is no collection `defualt`
+    hint: did you mean `default`? Or make it with `incontext ingest PATH -c defualt`
     "#);
     insta::assert_snapshot!(folder().shown(&["search", "tea", "-c", "../x"]), @r#"
     exit 1

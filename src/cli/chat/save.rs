@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::error::{Error, IoContext, Result};
 
 /// # Errors
-/// `Invalid` when the file is there and is not to be replaced; `Io` when it cannot be written.
+/// `Invalid` when the file is there and is not to be replaced, `NotFound` when its folder is not; `Io` when it cannot be written.
 pub fn save(file: &Path, text: &str, replace: bool) -> Result<()> {
     let there = |_| {
         let shown = file.display();
@@ -17,6 +17,10 @@ pub fn save(file: &Path, text: &str, replace: bool) -> Result<()> {
         return Err(there(()));
     }
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return Err(Error::not_found(format!("there is no folder `{}`", folder.display()))
+            .hint("make it first, or save elsewhere"));
+    }
     // Readable for its owner alone: so may be what was asked.
     let mut aside = tempfile::NamedTempFile::new_in(folder).at("create a file in", folder)?;
     aside.write_all(text.as_bytes()).and_then(|()| aside.as_file().sync_all()).at("write", file)?;
@@ -47,7 +51,7 @@ mod tests {
         assert_eq!(fs::read_to_string(&file).unwrap(), "one");
         save(&file, "two", true).unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "two");
-        assert!(matches!(save(&folder.path().join("no/where.md"), "x", true), Err(Error::Io { .. })));
+        assert!(matches!(save(&folder.path().join("no/where.md"), "x", true), Err(Error::NotFound(_))));
         assert!(save(folder.path(), "x", true).is_err());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }

@@ -293,7 +293,10 @@ impl<'a> Session<'a> {
         let device = self.device.clone();
         self.embedder = self.load(move || matching(&opened, embedder, &device, &settings))?;
         self.collection = name.to_owned();
-        self.printer.note(format!("asking `{name}`"));
+        // What was said was said of other documents.
+        self.conversation.clear();
+        self.last = Last::default();
+        self.printer.note(format!("asking `{name}`, from the beginning"));
         Ok(())
     }
 

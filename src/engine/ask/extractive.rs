@@ -38,13 +38,27 @@ impl Ask<'_> {
     }
 }
 
-/// The words of `text`, without the marks that a quotation repeats in each of its lines.
+/// The words of `text`; of Markdown, without comments and the marks that a quotation repeats in each of its lines.
 fn on_one_line(text: &str, format: Format) -> String {
-    let lines = text.lines().map(|line| match format {
-        Format::Markdown => &line.trim_start()[quote_len(line.trim_start())..],
-        _ => line,
-    });
-    lines.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ")
+    let unmarked = |line: &'_ str| -> usize {
+        let mut rest = line.trim_start();
+        while format == Format::Markdown && quote_len(rest) > 0 {
+            rest = &rest[quote_len(rest)..];
+        }
+        line.len() - rest.len()
+    };
+    let lines = text.lines().map(|line| &line[unmarked(line)..]);
+    let text = lines.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ");
+    if format == Format::Markdown { without_comments(&text) } else { text }
+}
+
+fn without_comments(text: &str) -> String {
+    let mut parts = text.split("<!--");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |kept, part| match part.split_once("-->") {
+        Some((_, after)) => kept + after,
+        None => kept + "<!--" + part,
+    })
 }
 
 /// Sentences that follow each other in one paragraph become one extract, cited once, with the better score.
@@ -79,6 +93,8 @@ mod tests {
             on_one_line(quoted, Format::Markdown),
             "You won't need to think about the stack or the heap."
         );
+        let comments = "See [it][it]<!-- ignore --> now, <!-- and -->then <!-- no end";
+        assert_eq!(on_one_line(comments, Format::Markdown), "See [it][it] now, then <!-- no end");
         assert_eq!(on_one_line("a > b\nholds", Format::Markdown), "a > b holds");
         assert_eq!(on_one_line("if a\n> b", Format::Text), "if a > b");
     }

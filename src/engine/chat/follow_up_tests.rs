@@ -35,6 +35,18 @@ fn a_conversation_about_a_language_keeps_its_subject() {
 }
 
 #[test]
+fn what_is_asked_for_is_not_what_a_fragment_takes_the_place_of() {
+    assert_eq!(
+        after(&["How many parameters does LoRA train?", "and prefix tuning?"]),
+        "How many parameters does prefix tuning train?"
+    );
+    assert_eq!(
+        after(&["Which rules apply to the lease?", "And the flat?"]),
+        "Which rules apply to the flat?"
+    );
+}
+
+#[test]
 fn a_conversation_about_contracts_moves_on_to_another_one() {
     let conversation = [
         ("When does the support contract end?", "When does the support contract end?"),

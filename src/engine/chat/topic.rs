@@ -1,7 +1,7 @@
 //! What a conversation is about, as the last question shows it, and what a pronoun stands for.
 //!
 //! The best guess is what a fragment just put in the place of something else, then what the question before was about
-//! too, then what comes first. Number decides before all of these: `they` are several.
+//! too, then what comes first; what is merely asked for (`how many parameters`) comes last. Number decides before all of these: `they` are several.
 
 use std::ops::Range;
 
@@ -34,7 +34,7 @@ impl Topic {
         let went_before = before.earlier.unwrap_or_default().to_lowercase();
         phrases.sort_by_key(|phrase| {
             let is_new = phrase.words.start < new.end && new.start < phrase.words.end;
-            (!is_new, !went_before.contains(&text(phrase).to_lowercase()))
+            (!is_new, is_asked_for(&question, phrase), !went_before.contains(&text(phrase).to_lowercase()))
         });
         let mut texts: Vec<String> = phrases.iter().map(text).collect();
         let title = before.title.map(|title| title.split_whitespace().take(8).collect::<Vec<_>>().join(" "));
@@ -57,6 +57,12 @@ impl Topic {
         let meant = things().find(agrees).or_else(|| things().next()).unwrap_or(0);
         self.texts.get(meant).map(String::as_str)
     }
+}
+
+/// Whether the question wants to hear of it and is about something else: `parameters` of `how many parameters does it have`.
+fn is_asked_for(question: &[Word], phrase: &Phrase) -> bool {
+    let before = phrase.words.start.checked_sub(1).map(|at| &question[at]);
+    before.is_some_and(|before| before.is_one_of(&["many", "much", "which"]))
 }
 
 /// The words that are new in `question` where it is otherwise `earlier`: what a fragment has put there.

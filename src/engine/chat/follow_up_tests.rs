@@ -17,6 +17,14 @@ fn after(questions: &[&str]) -> String {
     asked.pop().unwrap_or_default()
 }
 
+/// Each question of a conversation, and what it is asked as.
+fn assert_conversation(conversation: &[(&str, &str)]) {
+    let asked: Vec<&str> = conversation.iter().map(|(asked, _)| *asked).collect();
+    for (at, (_, expected)) in conversation.iter().enumerate() {
+        assert_eq!(after(&asked[..=at]), *expected);
+    }
+}
+
 #[test]
 fn a_conversation_about_a_language_keeps_its_subject() {
     let conversation = [
@@ -28,10 +36,7 @@ fn a_conversation_about_a_language_keeps_its_subject() {
         ("Why?", "Why are slices checked by the compiler?"),
         ("How do threads share memory?", "How do threads share memory?"),
     ];
-    let asked: Vec<&str> = conversation.iter().map(|(asked, _)| *asked).collect();
-    for (at, (_, expected)) in conversation.iter().enumerate() {
-        assert_eq!(after(&asked[..=at]), *expected);
-    }
+    assert_conversation(&conversation);
 }
 
 #[test]
@@ -56,10 +61,7 @@ fn a_conversation_about_contracts_moves_on_to_another_one() {
         ("And in winter?", "When is the lease's rent due in winter?"),
         ("or in summer?", "When is the lease's rent due in summer?"),
     ];
-    let asked: Vec<&str> = conversation.iter().map(|(asked, _)| *asked).collect();
-    for (at, (_, expected)) in conversation.iter().enumerate() {
-        assert_eq!(after(&asked[..=at]), *expected);
-    }
+    assert_conversation(&conversation);
 }
 
 #[test]

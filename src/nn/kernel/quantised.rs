@@ -62,7 +62,7 @@ pub struct Quantised {
 pub enum Precision {
     /// 32-bit floats.
     F32,
-    /// Codes of 16 bits: vectors of an encoder keep a cosine of 0.999999 and more.
+    /// Codes of 16 bits: vectors of an encoder keep a cosine above 0.99999.
     Int16,
     /// Codes of 8 bits, or of 4 where the file has no more: a perplexity within one percent.
     Int8,

@@ -1,4 +1,4 @@
-//! An answer held against two passages; the three are parted by NUL.
+//! An answer to a question held against two passages of one document; the four are parted by NUL.
 #![no_main]
 
 use incontext::text::document::Format;
@@ -6,9 +6,10 @@ use incontext::text::ground::{Evidence, ground};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    let mut parts = text.splitn(3, '\0');
+    let mut parts = text.splitn(4, '\0');
     let mut next = || parts.next().unwrap_or_default();
-    let answer = next();
-    let passages = [Format::Markdown, Format::Code].map(|format| Evidence { text: next(), header: "h", format });
-    ground(answer, &passages);
+    let (answer, question) = (next(), next());
+    let evidence = |format| Evidence { text: next(), header: "h", format, document: "d" };
+    let passages = [Format::Markdown, Format::Code].map(evidence);
+    ground(answer, question, &passages);
 });

@@ -14,10 +14,11 @@ use super::settings::VARIABLES;
 pub type Examples = &'static [(&'static str, &'static str)];
 
 /// The program's commands by what a person is about to do.
-const GROUPS: [(&str, &[&str]); 3] = [
+const GROUPS: [(&str, &[&str]); 4] = [
     ("Ask your documents", &["quickstart", "ingest", "ask", "chat", "search"]),
+    ("Measure", &["eval", "verify"]),
     ("Keep things in order", &["doctor", "collections", "models", "config"]),
-    ("More", &["verify", "completions", "man", "help"]),
+    ("More", &["completions", "man", "help"]),
 ];
 
 const START: Examples = &[

@@ -1,3 +1,4 @@
-//! Judge: does a model mean here what it means elsewhere?
+//! Judge: does a model mean here what it means elsewhere, and are the answers right?
 
+pub mod qa;
 pub mod verify;

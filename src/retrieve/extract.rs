@@ -3,20 +3,24 @@
 //! Two steps, because embedding is not done here: [`candidates`] lists the sentences worth embedding, [`choose`] takes
 //! their vectors back. What is chosen is verbatim: a passage and a range of its text, nothing rewritten.
 
-use std::cmp::Ordering;
+mod asked;
+mod blocks;
+mod score;
+
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use self::asked::DEFINING;
+pub use self::asked::{Asked, Kind};
+use self::blocks::{announced, announcing};
+use self::score::{Evidence, score};
 use super::coverage::Question;
 use super::{Hit, cosine};
 use crate::text::sentences::{SentenceKind, sentences};
 use crate::text::terms::fold;
 
-/// Weights of likeness to the question, of its words found, and of the passage's rank.
-const WEIGHTS: (f32, f32, f32) = (0.5, 0.3, 0.2);
-
-/// A further sentence is worth reading when its score is at least this share of the best one's.
-const WORTH: f32 = 0.85;
+/// A further sentence is worth reading when it is at least this share as likely the answer as the best one.
+const WORTH: f32 = 0.15;
 
 /// Two sentences above this cosine say the same.
 const SAME: f32 = 0.95;
@@ -36,7 +40,7 @@ pub struct Extract {
     pub passage: usize,
     /// Bytes of that passage's `chunk.text`.
     pub range: Range<usize>,
-    /// In `[-0.5, 1]`; comparable within one question only.
+    /// How likely it is the answer, among all sentences of the passages: they sum to 1.
     pub score: f32,
 }
 
@@ -47,20 +51,24 @@ impl Candidate {
     }
 }
 
-/// The sentences of `hits` that could be an answer: prose and table rows, and lines of code only where a passage has
-/// nothing else. A sentence that several passages share (their overlap) is listed once.
-pub fn candidates(hits: &[Hit]) -> Vec<Candidate> {
+/// The sentences of `hits` that could be an answer: of the first `read`, prose and table rows, and lines of code only
+/// where a passage has nothing else; of the rest, what defines the thing that a question asks the meaning of, for which
+/// nearness to the question says little. A sentence that several passages share (their overlap) is listed once.
+pub fn candidates(asked: &Asked, hits: &[Hit], read: usize) -> Vec<Candidate> {
     let mut seen = BTreeSet::new();
     let mut candidates = Vec::new();
-    for (passage, hit) in hits.iter().enumerate() {
+    let hits = hits.iter().enumerate();
+    for (passage, hit) in hits.take_while(|(at, _)| *at < read || asked.kind == Kind::Definition) {
         let text = hit.passage.chunk.text.as_str();
         let all = sentences(text, hit.passage.format);
         let prose = |kind| matches!(kind, SentenceKind::Prose | SentenceKind::Row);
         let only_code = !all.iter().any(|sentence| prose(sentence.kind));
         for sentence in all {
             let fits = prose(sentence.kind) || (only_code && sentence.kind == SentenceKind::Code);
-            let says_something = text[sentence.range.clone()].chars().any(char::is_alphanumeric);
-            if fits && says_something && seen.insert(&text[sentence.range.clone()]) {
+            let words = &text[sentence.range.clone()];
+            let says_something = words.chars().any(char::is_alphanumeric);
+            let is_read = passage < read || asked.defines(words) >= DEFINING;
+            if fits && says_something && is_read && seen.insert(words) {
                 candidates.push(Candidate { passage, range: sentence.range });
             }
         }
@@ -68,28 +76,45 @@ pub fn candidates(hits: &[Hit]) -> Vec<Candidate> {
     candidates
 }
 
-/// The best one to `most` sentences, in document order: passages of the best-ranked file first, each file from top to
+/// The best one to `most` sentences, in document order: the file of the likeliest sentence first, each file from top to
 /// bottom.
 ///
-/// `vectors[i]` is the embedding of `candidates[i]`, `asked` that of the question; a candidate without a vector scores
-/// without likeness. A chosen sentence that opens with "It" or "This" brings the sentence before it along, if there is
-/// room: alone it could not be understood.
+/// `vectors[i]` is the embedding of `candidates[i]`, `vector` that of the question; a candidate without a vector scores
+/// without likeness. A chosen sentence brings along, if there is room, what it cannot be understood without: the sentence
+/// before it when it opens with "It" or "This", the line that announces the list it is an item of. One that announces a
+/// list or a piece of code is quoted with it.
 pub fn choose<V: AsRef<[f32]>>(
-    question: &Question,
-    asked: &[f32],
+    asked: &Asked,
+    words: &Question,
+    vector: &[f32],
     hits: &[Hit],
     candidates: &[Candidate],
     vectors: &[V],
     most: usize,
 ) -> Vec<Extract> {
-    let likeness = |at: usize| vectors.get(at).map_or(0.0, |vector| cosine(asked, vector.as_ref()));
-    let score = |(at, candidate): (usize, &Candidate)| {
-        let rank = 1.0 / (candidate.passage + 1) as f32;
-        WEIGHTS.0 * likeness(at) + WEIGHTS.1 * question.coverage(candidate.text(hits)) + WEIGHTS.2 * rank
-    };
-    let scores: Vec<f32> = candidates.iter().enumerate().map(score).collect();
+    let scores = (0..candidates.len()).map(|at| {
+        let Candidate { passage, range } = &candidates[at];
+        let chunk = &hits[*passage].passage.chunk;
+        let sentence = candidates[at].text(hits);
+        let before = at.checked_sub(1).map(|before| &candidates[before]);
+        let before = before.filter(|before| before.passage == *passage);
+        score(
+            words,
+            asked,
+            &Evidence {
+                sentence,
+                before: before.map_or("", |before| before.text(hits)),
+                header: &chunk.header,
+                passage: &chunk.text,
+                likeness: vectors.get(at).map_or(0.0, |other| cosine(vector, other.as_ref())),
+                rank: passage + 1,
+                is_fragment: is_fragment(&chunk.text[range.clone()]),
+            },
+        )
+    });
+    let chances = softmax(&scores.collect::<Vec<_>>());
     let mut order: Vec<usize> = (0..candidates.len()).collect();
-    order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
+    order.sort_by(|&a, &b| chances[b].total_cmp(&chances[a]).then(a.cmp(&b)));
 
     let same = |a: usize, b: usize| match (vectors.get(a), vectors.get(b)) {
         (Some(a), Some(b)) => cosine(a.as_ref(), b.as_ref()) > SAME,
@@ -97,27 +122,56 @@ pub fn choose<V: AsRef<[f32]>>(
     };
     let mut chosen: Vec<usize> = Vec::new();
     for &at in &order {
-        let worth = chosen.is_empty() || scores[at] >= WORTH * scores[order[0]];
+        let worth = chosen.is_empty() || chances[at] >= WORTH * chances[order[0]];
         if chosen.len() >= most || !worth {
             break;
         }
         if chosen.iter().any(|&kept| kept == at || same(kept, at)) {
             continue;
         }
-        let before = leads_in(candidates, hits, at).filter(|before| !chosen.contains(before));
         chosen.push(at);
-        if let Some(before) = before
-            && chosen.len() < most
-        {
-            chosen.push(before);
-        }
+        let needed = leads_in(candidates, hits, at).or_else(|| announces(candidates, hits, at));
+        chosen.extend(needed.filter(|before| !chosen.contains(before) && chosen.len() < most));
     }
-    chosen.sort_by(|&a, &b| reading_order(hits, &candidates[a], &candidates[b]));
-    let extract = |at: usize| {
-        let Candidate { passage, range } = candidates[at].clone();
-        Extract { passage, range, score: scores[at] }
-    };
-    chosen.into_iter().map(extract).collect()
+    let first = order.first().map(|&at| &hits[candidates[at].passage].passage.path);
+    chosen.sort_by_key(|&at| reading_order(hits, first, &candidates[at]));
+    let mut extracts: Vec<Extract> = Vec::new();
+    for at in chosen {
+        let Candidate { passage, mut range } = candidates[at].clone();
+        let within = |last: &&mut Extract| last.passage == passage && range.end <= last.range.end;
+        if let Some(last) = extracts.last_mut().filter(within) {
+            last.score = last.score.max(chances[at]);
+            continue;
+        }
+        if let Some(end) = announced(&hits[passage].passage.chunk.text, &range) {
+            range.end = end;
+        }
+        extracts.push(Extract { passage, range, score: chances[at] });
+    }
+    extracts
+}
+
+/// `e^x`, so that all sum to 1.
+fn softmax(logits: &[f32]) -> Vec<f32> {
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f32> = logits.iter().map(|logit| (logit - most).exp()).collect();
+    let sum: f32 = powers.iter().sum();
+    powers.iter().map(|power| power / sum).collect()
+}
+
+/// A few words without an end mark: a heading, an entry of a table of contents, a label.
+fn is_fragment(sentence: &str) -> bool {
+    const FEW: usize = 8;
+    let ends = sentence.trim_end_matches(['"', '\u{201d}', ')', '*', '_', '`', ']']);
+    !ends.ends_with(['.', '!', '?', ':', ';', '。', '！', '？', '：', '；'])
+        && sentence.split_whitespace().count() < FEW
+}
+
+/// The candidate that announces the list whose item `at` is.
+fn announces(candidates: &[Candidate], hits: &[Hit], at: usize) -> Option<usize> {
+    let Candidate { passage, range } = &candidates[at];
+    let end = announcing(&hits[*passage].passage.chunk.text, range.start)?;
+    candidates[..at].iter().rposition(|before| before.passage == *passage && before.range.end == end)
 }
 
 /// The candidate just before `at` in the same paragraph, when `at` cannot be understood without it.
@@ -135,13 +189,11 @@ fn leads_in(candidates: &[Candidate], hits: &[Hit], at: usize) -> Option<usize> 
     (between.trim().is_empty() && between.matches('\n').count() < 2).then_some(before)
 }
 
-fn reading_order(hits: &[Hit], a: &Candidate, b: &Candidate) -> Ordering {
-    let key = |candidate: &Candidate| {
-        let passage = &hits[candidate.passage].passage;
-        let best = hits.iter().position(|hit| hit.passage.path == passage.path);
-        (best, passage.chunk.ordinal, candidate.range.start)
-    };
-    key(a).cmp(&key(b))
+/// The file of the likeliest sentence comes first, then files by their best passage; each from top to bottom.
+fn reading_order(hits: &[Hit], first: Option<&String>, candidate: &Candidate) -> impl Ord + use<> {
+    let passage = &hits[candidate.passage].passage;
+    let best = hits.iter().position(|hit| hit.passage.path == passage.path);
+    (Some(&passage.path) != first, best, passage.chunk.ordinal, candidate.range.start)
 }
 
 #[cfg(test)]
@@ -176,7 +228,7 @@ mod tests {
 
     /// A question's vector and a sentence's: close when the sentence is among `close`.
     fn answer(question: &str, hits: &[Hit], close: &[&str], most: usize) -> Vec<String> {
-        let listed = candidates(hits);
+        let listed = candidates(&Asked::new(question), hits, hits.len());
         let vector = |(at, candidate): (usize, &Candidate)| {
             let near = if close.contains(&candidate.text(hits)) { 0.9f32 } else { 0.1 };
             let mut vector = vec![0.0; listed.len() + 1];
@@ -187,8 +239,8 @@ mod tests {
         let vectors: Vec<Vec<f32>> = listed.iter().enumerate().map(vector).collect();
         let mut asked = vec![0.0; listed.len() + 1];
         asked[0] = 1.0;
-        let question = Question::new(question, &analyse, |_| 1.0);
-        let chosen = choose(&question, &asked, hits, &listed, &vectors, most);
+        let words = Question::new(question, &analyse, |_| 1.0);
+        let chosen = choose(&Asked::new(question), &words, &asked, hits, &listed, &vectors, most);
         chosen.iter().map(|e| hits[e.passage].passage.chunk.text[e.range.clone()].to_owned()).collect()
     }
 
@@ -217,11 +269,13 @@ mod tests {
     fn headings_fences_links_and_repetitions_are_no_candidates() {
         let text = "# Drop\n\n[Next](b.md)\n\n```rust\ndrop(x);\n```\nDropped.";
         let found = hits(&[("a.md", 0, text), ("a.md", 1, "Dropped.\n\n---")]);
-        let listed = candidates(&found);
+        let asked = Asked::new("dropped");
+        let listed = candidates(&asked, &found, 2);
         let texts: Vec<&str> = listed.iter().map(|candidate| candidate.text(&found)).collect();
         assert_eq!(texts, ["Dropped."]);
         let code = hits(&[("a.md", 0, "```\ndrop(x);\n}\n```")]);
-        let texts: Vec<_> = candidates(&code).iter().map(|candidate| candidate.text(&code)).collect();
+        let texts: Vec<_> =
+            candidates(&asked, &code, 1).iter().map(|candidate| candidate.text(&code)).collect();
         assert_eq!(texts, ["drop(x);"]);
     }
 
@@ -237,11 +291,12 @@ mod tests {
     #[test]
     fn two_sentences_that_say_the_same_are_not_both_quoted() {
         let hits = hits(&[("a.md", 0, "A value is dropped."), ("b.md", 0, "The value is dropped!")]);
-        let listed = candidates(&hits);
+        let asked = Asked::new("value dropped");
+        let listed = candidates(&asked, &hits, 2);
         let question = Question::new("value dropped", &analyse, |_| 1.0);
-        let chosen = choose(&question, &[1.0], &hits, &listed, &[[1.0], [1.0]], 3);
+        let chosen = choose(&asked, &question, &[1.0], &hits, &listed, &[[1.0], [1.0]], 3);
         assert_eq!(chosen.len(), 1);
-        assert_eq!(chosen[0].score, 1.0);
+        assert!(chosen[0].score > 0.5);
     }
 
     proptest! {
@@ -251,9 +306,10 @@ mod tests {
         ) {
             let passages: Vec<(&str, u32, &str)> = texts.iter().map(|text| ("a.md", 0, text.as_str())).collect();
             let hits = hits(&passages);
-            let listed = candidates(&hits);
+            let asked = Asked::new("a b c");
+            let listed = candidates(&asked, &hits, 4);
             let question = Question::new("a b c", &analyse, |_| 1.0);
-            let chosen = choose::<Vec<f32>>(&question, &[], &hits, &listed, &[], most);
+            let chosen = choose::<Vec<f32>>(&asked, &question, &[], &hits, &listed, &[], most);
             prop_assert!(chosen.len() <= most);
             prop_assert_eq!(chosen.is_empty(), listed.is_empty() || most == 0);
             for extract in chosen {

@@ -1,23 +1,36 @@
 //! Does a passage support this sentence? Deterministic: words are counted, nothing is asked of a model.
 //!
-//! A generated answer is cut into claims, one a sentence. A passage supports a claim when it holds at least three
-//! quarters of the claim's content words, and every number and every capitalised name exactly as written. A claim that
-//! says "not" where its source does not (or the other way round) is contradicted, whatever its words. This catches
-//! invented facts, not bad reasoning: a claim that rearranges its source's own words can still be wrong.
+//! A generated answer is cut into claims, one a sentence. A passage supports a claim when one of its sentences, or two that
+//! are close, hold at least three quarters of the claim's content words (all of them, when there are only a few), with
+//! * every capitalised name exactly as written,
+//! * every number exactly as written, near what the claim counts or says with it,
+//! * and every word that the claim has from the question: what a claim is about is not among the quarter that may be
+//!   missing. What the question names may stand in the headings or in another passage of the same document.
+//!
+//! A claim that says "not" where its source does not (or the other way round) is contradicted, whatever its words. This
+//! catches invented facts, not bad reasoning: a claim that rearranges its source's own words can still be wrong.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::document::Format;
 use super::sentences::{Sentence, SentenceKind, sentences};
 use super::terms::{fold, is_negation, is_stop_word, terms, words};
 
-/// The share of a claim's content words that one passage has to hold.
+/// The share of a claim's content words that its quote has to hold.
 pub const MIN_RECALL: f32 = 0.75;
 
-/// A quote is at most this many sentences.
-const MAX_QUOTED: usize = 3;
+/// A claim of at most this many content words has to find them all: one of four makes another claim of it.
+const FEW_WORDS: usize = 4;
+
+/// A quote is at most this many sentences, at most this far from the first chosen: far apart they speak of other things.
+const MAX_QUOTED: usize = 2;
+const CLOSE: usize = 2;
+
+/// A number belongs to the words at most this far from it, in words; what it counts is closer.
+const NEAR: usize = 6;
+const COUNTED: usize = 4;
 
 /// A passage a claim may rest on.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +39,8 @@ pub struct Evidence<'a> {
     /// Its headings; a name may stand there instead of in the text.
     pub header: &'a str,
     pub format: Format,
+    /// Which document it is of: passages of one document may say together what they are about.
+    pub document: &'a str,
 }
 
 /// An answer held against its passages.
@@ -61,7 +76,7 @@ pub struct Claim {
     pub passage: Option<usize>,
     /// Share of the claim's content words found in that passage.
     pub recall: f32,
-    /// Numbers and names of the claim that the passage does not have, as written in the claim.
+    /// Numbers, names and words of the question that the claim has and the passage does not, as written in the claim.
     pub missing: Vec<String>,
     /// One of claim and source denies what the other says.
     pub contradicted: bool,
@@ -69,26 +84,29 @@ pub struct Claim {
     pub quotes: Vec<Range<usize>>,
 }
 
-/// Holds every sentence of `answer` against `passages`, best first: of equally good passages the first is named.
+/// Holds every sentence of `answer`, given to `question`, against `passages`, best first: of equally good passages the
+/// first is named.
 ///
 /// ```
 /// use incontext::text::{document::Format, ground::{Evidence, ground}};
 /// let text = "A value has one owner. It is dropped when its owner goes out of scope.";
-/// let passages = [Evidence { text, header: "Ownership", format: Format::Markdown }];
-/// assert!(ground("The value is dropped when the owner goes out of scope.", &passages).is_grounded());
-/// assert!(!ground("The value is dropped after 30 seconds.", &passages).is_grounded());
+/// let passages = [Evidence { text, header: "Ownership", format: Format::Markdown, document: "book.md" }];
+/// let question = "When is a value dropped?";
+/// assert!(ground("The value is dropped when the owner goes out of scope.", question, &passages).is_grounded());
+/// assert!(!ground("The value is dropped after 30 seconds.", question, &passages).is_grounded());
 /// ```
-pub fn ground(answer: &str, passages: &[Evidence]) -> Grounding {
-    let sources: Vec<Source> = passages.iter().map(Source::new).collect();
+pub fn ground(answer: &str, question: &str, passages: &[Evidence]) -> Grounding {
+    let sources: Vec<Source> = passages.iter().map(|passage| Source::new(passage, passages)).collect();
+    let asked = term_set(question);
     let spoken = without_marks(answer);
     let claims = sentences(&spoken, Format::Markdown).into_iter();
     let claims = claims.filter(|claim| spoken[claim.range.clone()].chars().any(char::is_alphanumeric));
-    Grounding { claims: claims.map(|claim| judge(claim, &spoken, &sources)).collect() }
+    Grounding { claims: claims.map(|claim| judge(claim, &spoken, &asked, &sources)).collect() }
 }
 
-fn judge(claim: Sentence, answer: &str, sources: &[Source]) -> Claim {
+fn judge(claim: Sentence, answer: &str, asked: &BTreeSet<String>, sources: &[Source]) -> Claim {
     let Sentence { range, kind } = claim;
-    let wanted = Wanted::new(&answer[range.clone()]);
+    let wanted = Wanted::new(&answer[range.clone()], asked);
     let judged = sources.iter().enumerate().map(|(at, source)| {
         let verdict = source.judge(&wanted);
         (at, verdict)
@@ -120,37 +138,64 @@ struct Verdict {
 struct Wanted<'a> {
     text: &'a str,
     terms: BTreeSet<String>,
-    numbers: Vec<&'a str>,
+    /// Of these, the question's, each as the claim writes it first.
+    asked: BTreeMap<String, &'a str>,
+    numbers: Vec<Number<'a>>,
     names: Vec<&'a str>,
 }
 
+/// A number and the words, as terms, that tell what it is the number of.
+struct Number<'a> {
+    written: &'a str,
+    /// The word right behind it: `14 tutorials`.
+    counted: Option<String>,
+    /// Everything else that is said with it.
+    said_with: BTreeSet<String>,
+}
+
 impl<'a> Wanted<'a> {
-    fn new(text: &'a str) -> Self {
-        let mut wanted = Self { text, terms: term_set(text), numbers: Vec::new(), names: Vec::new() };
+    fn new(text: &'a str, question: &BTreeSet<String>) -> Self {
+        let listed = terms(text);
+        let from_question = listed.iter().rev().filter(|term| question.contains(&term.text));
+        let asked = from_question.map(|term| (term.text.clone(), &text[term.range.clone()])).collect();
+        let terms: BTreeSet<String> = listed.iter().map(|term| term.text.clone()).collect();
+        let is_word = |term: &&String| !term.chars().any(char::is_numeric);
+        let mut said_with: BTreeSet<String> = terms.iter().filter(is_word).cloned().collect();
+        if said_with.is_empty() {
+            said_with.extend(question.iter().filter(is_word).cloned()); // "14." answers in the question's words
+        }
+        let mut wanted = Self { text, terms, asked, numbers: Vec::new(), names: Vec::new() };
         let words = words(text);
         for (at, range) in words.iter().enumerate() {
-            let word = bare(&text[range.clone()]);
-            if word.chars().any(char::is_numeric) {
-                wanted.numbers.push(word);
+            let written = bare(&text[range.clone()]);
+            if written.chars().any(char::is_numeric) {
+                let next = words.get(at + 1).filter(|next| text[range.end..next.start].trim().is_empty());
+                let counted = next.and_then(|next| listed.iter().find(|term| term.range == *next));
+                let counted = counted.map(|term| term.text.clone()).filter(|term| is_word(&term));
+                wanted.numbers.push(Number { written, counted, said_with: said_with.clone() });
             } else if is_name(text, &words, at) {
-                wanted.names.push(word);
+                wanted.names.push(written);
             }
         }
         wanted
     }
 
     fn all_required(&self) -> Vec<String> {
-        self.numbers.iter().chain(&self.names).map(|word| (*word).to_owned()).collect()
+        let numbers = self.numbers.iter().map(|number| number.written);
+        numbers.chain(self.names.iter().copied()).map(str::to_owned).collect()
     }
 }
 
 /// A passage, read once for all claims.
 struct Source<'a> {
     text: &'a str,
-    terms: BTreeSet<String>,
-    /// Words exactly as written.
-    written: BTreeSet<&'a str>,
+    /// Words exactly as written, and their terms; a stop word has none.
+    words: Vec<(&'a str, Option<String>)>,
     header: BTreeSet<&'a str>,
+    header_terms: BTreeSet<String>,
+    /// Words, as written and as terms, of the whole document as far as it is shown.
+    document: BTreeSet<&'a str>,
+    document_terms: BTreeSet<String>,
     sentences: Vec<Quotable<'a>>,
 }
 
@@ -161,7 +206,7 @@ struct Quotable<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn new(evidence: &Evidence<'a>) -> Self {
+    fn new(evidence: &Evidence<'a>, passages: &[Evidence<'a>]) -> Self {
         let text = evidence.text;
         let quotable = |Sentence { range, .. }: Sentence| Quotable {
             terms: term_set(&text[range.clone()]),
@@ -170,11 +215,19 @@ impl<'a> Source<'a> {
         };
         let sentences = sentences(text, evidence.format).into_iter();
         let sentences = sentences.filter(|sentence| sentence.kind != SentenceKind::Markup);
+        let same = passages.iter().filter(|other| other.document == evidence.document);
+        let document: Vec<&str> = same.flat_map(|other| [other.header, other.text]).collect();
+        let word = |range: Range<usize>| {
+            let word = &text[range];
+            (bare(word), terms(word).into_iter().next().map(|term| term.text))
+        };
         Self {
             text,
-            terms: term_set(text),
-            written: written(text),
+            words: words(text).into_iter().map(word).collect(),
             header: written(evidence.header),
+            header_terms: term_set(evidence.header),
+            document: document.iter().flat_map(|text| written(text)).collect(),
+            document_terms: document.iter().flat_map(|text| term_set(text)).collect(),
             sentences: sentences.map(quotable).collect(),
         }
     }
@@ -183,20 +236,60 @@ impl<'a> Source<'a> {
         if let Some(quotes) = self.verbatim(wanted.text) {
             return Verdict { supported: true, recall: 1.0, quotes, ..Verdict::default() };
         }
-        let found = wanted.terms.iter().filter(|term| self.terms.contains(*term)).count();
-        let recall = found as f32 / wanted.terms.len().max(1) as f32;
-        let absent = |word: &&&str| !self.written.contains(**word);
-        let numbers = wanted.numbers.iter().filter(absent);
-        let names = wanted.names.iter().filter(absent).filter(|name| !self.header.contains(**name));
-        let missing: Vec<String> = numbers.chain(names).map(|word| (*word).to_owned()).collect();
-
         let quoted = self.quote(wanted);
+        let is_quoted = |term: &String| quoted.iter().any(|&at| self.sentences[at].terms.contains(term));
+        let is_known = |term: &String| {
+            self.header_terms.contains(term)
+                || (wanted.asked.contains_key(term) && self.document_terms.contains(term))
+        };
+        // Whether something is denied is judged below.
+        let said: Vec<&String> = wanted.terms.iter().filter(|term| !is_negation(term)).collect();
+        let found = said.iter().filter(|term| is_quoted(term) || is_known(term)).count();
+        let recall = found as f32 / said.len().max(1) as f32;
+
+        let numbers = wanted.numbers.iter().filter(|number| !self.has(number)).map(|number| number.written);
+        let names = wanted.names.iter().copied().filter(|name| !self.names(name, wanted));
+        let mut missing: Vec<&str> = numbers.chain(names).collect();
+        let asked = wanted.asked.iter().filter(|(term, _)| !self.document_terms.contains(*term));
+        asked.for_each(|(_, written)| {
+            if !missing.contains(written) {
+                missing.push(written);
+            }
+        });
+        let missing: Vec<String> = missing.into_iter().map(str::to_owned).collect();
+
         let contradicted =
             quoted.first().is_some_and(|&best| self.denies(&self.sentences[best].range, wanted));
-        let supported = recall >= MIN_RECALL && missing.is_empty() && !contradicted && !quoted.is_empty();
+        let enough = if said.len() <= FEW_WORDS { 1.0 } else { MIN_RECALL };
+        let supported = recall >= enough && missing.is_empty() && !contradicted && !quoted.is_empty();
         let mut quotes: Vec<_> = quoted.into_iter().map(|at| self.sentences[at].range.clone()).collect();
         quotes.sort_by_key(|range| range.start);
         Verdict { supported, recall, missing, contradicted, quotes }
+    }
+
+    /// Whether the name stands here, or, if the question has it, in the document.
+    fn names(&self, name: &str, wanted: &Wanted) -> bool {
+        let is_asked = || {
+            let mut terms = terms(name).into_iter();
+            terms.all(|term| wanted.asked.contains_key(&term.text))
+        };
+        self.words.iter().any(|(written, _)| *written == name)
+            || self.header.contains(name)
+            || (self.document.contains(name) && is_asked())
+    }
+
+    /// Whether the number stands near what it is the number of.
+    fn has(&self, number: &Number) -> bool {
+        let near = |at: usize, reach: usize| {
+            let around = &self.words[at.saturating_sub(reach)..(at + reach + 1).min(self.words.len())];
+            around.iter().filter_map(|(_, term)| term.as_ref())
+        };
+        (0..self.words.len()).filter(|&at| self.words[at].0 == number.written).any(|at| {
+            match &number.counted {
+                Some(counted) => near(at, COUNTED).any(|term| term == counted),
+                None => near(at, NEAR).any(|term| number.said_with.contains(term)),
+            }
+        })
     }
 
     /// The whole sentences that say the claim word for word, whatever their white space. Part of a sentence is not
@@ -222,8 +315,9 @@ impl<'a> Source<'a> {
     fn quote(&self, wanted: &Wanted) -> Vec<usize> {
         let mut terms: BTreeSet<&str> = wanted.terms.iter().map(String::as_str).collect();
         let quotable = |word: &&str| self.sentences.iter().any(|sentence| sentence.written.contains(word));
+        let numbers = wanted.numbers.iter().map(|number| number.written);
         let mut required: BTreeSet<&str> =
-            wanted.numbers.iter().chain(&wanted.names).copied().filter(quotable).collect();
+            numbers.chain(wanted.names.iter().copied()).filter(quotable).collect();
         let enough = wanted.terms.len() as f32 * (1.0 - MIN_RECALL);
         let mut chosen = Vec::new();
         while chosen.len() < MAX_QUOTED {
@@ -236,8 +330,11 @@ impl<'a> Source<'a> {
                 2 * exact + words
             };
             // The most gain; of equal ones the shortest, then the first.
-            let scored =
-                self.sentences.iter().enumerate().map(|(at, s)| (gain(s), Reverse(s.range.len()), at));
+            let close = |at: &usize| chosen.first().is_none_or(|first: &usize| first.abs_diff(*at) <= CLOSE);
+            let scored = (0..self.sentences.len()).filter(close).map(|at| {
+                let sentence = &self.sentences[at];
+                (gain(sentence), Reverse(sentence.range.len()), at)
+            });
             let best = scored.max_by_key(|&(gain, len, at)| (gain, len, Reverse(at)));
             let Some((_, _, at)) = best.filter(|&(gain, ..)| gain > 0) else { break };
             terms.retain(|term| !self.sentences[at].terms.contains(*term));

@@ -88,6 +88,12 @@ enum Piece {
 fn pieces(text: &str) -> Vec<Piece> {
     let mut pieces = Vec::new();
     for (start, word) in text.unicode_word_indices() {
+        // Underscores around a word (`_word_`) are emphasis; inside it they make it an identifier.
+        let inner = word.trim_start_matches('_');
+        let (start, word) = (start + word.len() - inner.len(), inner.trim_end_matches('_'));
+        if word.is_empty() {
+            continue;
+        }
         let end = start + word.len();
         if !word.chars().any(is_cjk) {
             pieces.push(Piece::Word(start..end));
@@ -148,6 +154,7 @@ mod tests {
     #[test]
     fn english_words_are_folded_stemmed_and_freed_of_stop_words() {
         assert_eq!(texts("The owners of a Value"), ["owner", "valu"]);
+        assert_eq!(texts("_Owners_ of __foo_bar__ and _"), ["owner", "foo_bar"]);
         assert_eq!(texts("Café's CAFÉS cafe"), ["cafe", "cafe", "cafe"]);
         assert_eq!(texts("the owner\u{2019}s"), texts("the owner's"));
     }

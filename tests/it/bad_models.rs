@@ -419,9 +419,10 @@ fn no_mutation_of_texts_makes_loaders_chunker_or_citation_check_panic() {
             if let Ok(document) = load::parse(name, text.clone().into_bytes()) {
                 let _ = incontext::text::chunk::chunk(&document, &tokenizer, &limits);
             }
-            let evidence = |text| ground::Evidence { text, header: "balo", format: Format::Markdown };
+            let evidence =
+                |text| ground::Evidence { text, header: "balo", format: Format::Markdown, document: "a.md" };
             let passages = [evidence(good), evidence(&text)];
-            ground::ground(&text, &passages);
+            ground::ground(&text, "Who wrote balo in 3 days?", &passages);
         });
     }
 }

@@ -1,12 +1,13 @@
 //! An answer in the documents' own words: chosen sentences, each with its citation.
 
+use std::collections::BTreeSet;
+
+use super::wording::readable;
 use super::{Answer, Answering, Ask, Retrieved};
 use crate::embed::Overflow;
 use crate::error::Result;
 use crate::retrieve::Hit;
-use crate::retrieve::extract::{Extract, candidates, choose};
-use crate::text::document::Format;
-use crate::text::markup::quote_len;
+use crate::retrieve::extract::{Asked, Extract, candidates, choose};
 
 /// Sentences of an answer, at most.
 const MOST_SENTENCES: usize = 3;
@@ -20,44 +21,42 @@ impl Ask<'_> {
         answer: &mut Answer,
     ) -> Result<String> {
         answer.mode = Answering::Extractive;
-        let passages = &retrieved.passages;
-        let sentences = candidates(passages);
+        let passages: Vec<Hit> = retrieved.passages.iter().chain(&retrieved.further).cloned().collect();
+        let passages = &passages[..];
+        let asked = Asked::new(question);
+        let sentences = candidates(&asked, passages, retrieved.passages.len());
         let texts: Vec<&str> = sentences.iter().map(|sentence| sentence.text(passages)).collect();
         let vectors = self.embedder.embed(&texts, Overflow::Truncate)?;
-        let extracts = self.with_asked(question, &retrieved.idf, |asked| {
-            choose(asked, &retrieved.vector, passages, &sentences, &vectors, MOST_SENTENCES)
+        let extracts = self.with_asked(question, &retrieved.idf, |words| {
+            choose(&asked, words, &retrieved.vector, passages, &sentences, &vectors, MOST_SENTENCES)
         });
+        let known: BTreeSet<&str> =
+            passages.iter().flat_map(|hit| whole_words(&hit.passage.chunk.text)).collect();
         let mut said = Vec::new();
         for extract in joined(extracts, passages) {
             let passage = &passages[extract.passage].passage;
-            let text = on_one_line(&passage.chunk.text[extract.range.clone()], passage.format);
+            let text = readable(&passage.chunk.text[extract.range.clone()], passage.format, &known);
             let n = answer.cite(passage, extract.range, extract.score, self.places);
-            said.push(format!("{text} [{n}]"));
+            said.push(cited(&text, n));
         }
-        Ok(said.join(" "))
+        Ok(said.join(" ").replace("\n ", "\n").trim_end().to_owned())
     }
 }
 
-/// The words of `text`; of Markdown, without comments and the marks that a quotation repeats in each of its lines.
-fn on_one_line(text: &str, format: Format) -> String {
-    let unmarked = |line: &'_ str| -> usize {
-        let mut rest = line.trim_start();
-        while format == Format::Markdown && quote_len(rest) > 0 {
-            rest = &rest[quote_len(rest)..];
-        }
-        line.len() - rest.len()
-    };
-    let lines = text.lines().map(|line| &line[unmarked(line)..]);
-    let text = lines.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ");
-    if format == Format::Markdown { without_comments(&text) } else { text }
+/// The text with its mark: behind its first line when a list or code follows, which then ends a line of its own.
+fn cited(text: &str, n: usize) -> String {
+    match text.split_once('\n') {
+        Some((first, block)) => format!("{first} [{n}]\n{block}\n"),
+        None => format!("{text} [{n}]"),
+    }
 }
 
-fn without_comments(text: &str) -> String {
-    let mut parts = text.split("<!--");
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |kept, part| match part.split_once("-->") {
-        Some((_, after)) => kept + after,
-        None => kept + "<!--" + part,
+/// The words of `text` that no line end breaks.
+fn whole_words(text: &str) -> impl Iterator<Item = &str> {
+    let mut is_broken = false;
+    text.split_whitespace().flat_map(move |word| {
+        let piece = std::mem::replace(&mut is_broken, word.ends_with('-'));
+        word.split(|c: char| !c.is_alphanumeric()).skip(usize::from(piece))
     })
 }
 
@@ -80,22 +79,4 @@ fn joined(extracts: Vec<Extract>, passages: &[Hit]) -> Vec<Extract> {
         }
     }
     joined
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_quotation_over_lines_loses_its_marks_and_a_comparison_keeps_its_own() {
-        let quoted = "You won't need to think\n> about the stack\n> > or the heap.";
-        assert_eq!(
-            on_one_line(quoted, Format::Markdown),
-            "You won't need to think about the stack or the heap."
-        );
-        let comments = "See [it][it]<!-- ignore --> now, <!-- and -->then <!-- no end";
-        assert_eq!(on_one_line(comments, Format::Markdown), "See [it][it] now, then <!-- no end");
-        assert_eq!(on_one_line("a > b\nholds", Format::Markdown), "a > b holds");
-        assert_eq!(on_one_line("if a\n> b", Format::Text), "if a > b");
-    }
 }

@@ -55,9 +55,10 @@ impl Ask<'_> {
                 text: &hit.passage.chunk.text,
                 header,
                 format: hit.passage.format,
+                document: &hit.passage.path,
             })
             .collect();
-        let grounding = ground(text, &evidence);
+        let grounding = ground(text, question, &evidence);
         if !grounding.is_grounded() {
             answer.fallback = Some(objection(text, &grounding));
             return Ok(None);

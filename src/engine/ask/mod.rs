@@ -7,8 +7,9 @@
 mod answer;
 mod extractive;
 mod generated;
+mod wording;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::time::Instant;
 
@@ -24,11 +25,22 @@ use crate::prompt::budget::Dropped;
 use crate::prompt::{Said, Template};
 use crate::retrieve::coverage;
 use crate::retrieve::diversify::{LAMBDA, NEAR_DUPLICATE, distinct, mmr};
+use crate::retrieve::extract::{Asked, Kind};
 use crate::retrieve::gate::{Features, Gate};
 use crate::retrieve::{Hit, merge_neighbours};
 
 /// Hits that compete for a place in the prompt.
 const POOL: usize = 20;
+
+/// Hits among which the sentence is looked for that defines what a question asks the meaning of.
+const POOL_OF_DEFINITIONS: usize = 100;
+
+/// Passages to read, unless another number is asked for; a small model is shown the first few of them.
+const PASSAGES: usize = 5;
+const PASSAGES_OF_SMALL: usize = 3;
+
+/// Below this many parameters a model is small.
+const SMALL: usize = 300_000_000;
 
 /// Below this many parameters a model that is merely prompted tends to garble what it reads (arXiv 2603.11513).
 const FIT_TO_GENERATE: usize = 1_000_000_000;
@@ -62,6 +74,8 @@ struct Retrieved {
     nearest: Vec<Nearest>,
     /// To read, best first; empty when nothing is relevant.
     passages: Vec<Hit>,
+    /// The rest of what was found near, where only a definition is looked for.
+    further: Vec<Hit>,
 }
 
 /// What writes the answer.
@@ -106,7 +120,10 @@ impl Ask<'_> {
         let text = match &self.generation {
             Some(_) if stopped => None,
             Some(generation) if self.generates(generation.generator) => {
-                self.generate(generation, question, &retrieved.passages, &mut answer, on_progress)?
+                let small = generation.generator.parameters().is_some_and(|size| size < SMALL);
+                let shown = self.k.unwrap_or(if small { PASSAGES_OF_SMALL } else { PASSAGES });
+                let passages = &retrieved.passages[..shown.min(retrieved.passages.len())];
+                self.generate(generation, question, passages, &mut answer, on_progress)?
             }
             _ => None,
         };
@@ -131,10 +148,18 @@ impl Ask<'_> {
         let query = Query::new(question, Mode::Hybrid, Some(self.embedder))?;
         let reader = self.collection.read(Patience::default())?;
         let found = search(&reader, &self.collection.profile().fusion, &query, POOL)?;
-        let pool = found.hits(&reader, POOL)?;
+        let asks_what_it_is = Asked::new(question).kind == Kind::Definition;
+        let mut pool = found.hits(&reader, if asks_what_it_is { POOL_OF_DEFINITIONS } else { POOL })?;
+        let far = pool.split_off(POOL.min(pool.len()));
         let idf: BTreeMap<String, f32> = reader.words()?.query_terms(question)?.into_iter().collect();
-        let mut retrieved =
-            Retrieved { idf, vector: Vec::new(), confidence: 0.0, nearest: Vec::new(), passages: Vec::new() };
+        let mut retrieved = Retrieved {
+            idf,
+            vector: Vec::new(),
+            confidence: 0.0,
+            nearest: Vec::new(),
+            passages: Vec::new(),
+            further: Vec::new(),
+        };
         let best = pool.first().map(|hit| hit.passage.chunk.embedded_text()).unwrap_or_default();
         let features = self.with_asked(question, &retrieved.idf, |asked| {
             Features::gather(asked, &found.dense, &found.lexical, &best)
@@ -145,7 +170,8 @@ impl Ask<'_> {
                 pool.iter().take(3).map(|hit| Nearest::of(&hit.passage, self.places)).collect();
             return Ok(retrieved);
         }
-        retrieved.passages = self.passages(&reader, pool)?;
+        (retrieved.passages, retrieved.further) = self.passages(&reader, pool)?;
+        retrieved.further.extend(far);
         retrieved.vector = query.vector;
         Ok(retrieved)
     }
@@ -170,24 +196,20 @@ impl Ask<'_> {
         }
     }
 
-    /// The passages to read, best first: no near-duplicates, diverse, neighbours joined.
-    fn passages(&self, reader: &Reader, pool: Vec<Hit>) -> Result<Vec<Hit>> {
-        let small = self.generation.as_ref().is_some_and(|generation| {
-            self.generates(generation.generator)
-                && generation.generator.parameters().is_some_and(|size| size < 300_000_000)
-        });
-        let k = self.k.unwrap_or(if small { 3 } else { 5 });
+    /// The passages to read, best first: no near-duplicates, diverse, neighbours joined; and the rest of the pool.
+    fn passages(&self, reader: &Reader, pool: Vec<Hit>) -> Result<(Vec<Hit>, Vec<Hit>)> {
+        let k = self.k.unwrap_or(PASSAGES);
         let ids: Vec<_> = pool.iter().map(|hit| hit.passage.id).collect();
         let vectors: Vec<Vec<f32>> =
             reader.vectors(&ids)?.into_iter().map(Option::unwrap_or_default).collect();
         let kept = distinct(&vectors, NEAR_DUPLICATE);
         let relevance: Vec<f32> = kept.iter().map(|&at| pool[at].score).collect();
         let vectors: Vec<&[f32]> = kept.iter().map(|&at| &vectors[at][..]).collect();
-        let mut chosen: Vec<usize> =
+        let chosen: BTreeSet<usize> =
             mmr(&relevance, &vectors, LAMBDA, k).into_iter().map(|at| kept[at]).collect();
-        chosen.sort_unstable();
-        let mut hits: Vec<Option<Hit>> = pool.into_iter().map(Some).collect();
-        let chosen = chosen.into_iter().filter_map(|at| hits[at].take()).collect();
-        Ok(merge_neighbours(chosen))
+        let (read, rest): (Vec<_>, Vec<_>) =
+            pool.into_iter().enumerate().partition(|(at, _)| chosen.contains(at));
+        let hits = |numbered: Vec<(usize, Hit)>| numbered.into_iter().map(|(_, hit)| hit).collect();
+        Ok((merge_neighbours(hits(read)), hits(rest)))
     }
 }

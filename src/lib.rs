@@ -73,6 +73,7 @@
 //! # }
 //! ```
 
+mod bytes;
 pub mod cli;
 pub mod embed;
 pub mod engine;

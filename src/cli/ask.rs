@@ -63,6 +63,14 @@ const EXAMPLES: help::Examples = &[
     ("The files that an answer cites", "incontext ask \"Who signed it?\" --json | jq -r '.citations[].path'"),
 ];
 
+/// An answer of less confidence is a guess worth a word of warning; below 0.5 there is none.
+const DOUBTFUL: f32 = 0.7;
+
+/// What the lines of a quotation begin with.
+pub const QUOTED: &str = "    | ";
+/// Before what a terminal has no room for, behind the place of a citation.
+pub const BEHIND: &str = "      ";
+
 /// How an answer comes about, as it is typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum How {
@@ -157,15 +165,16 @@ pub fn run(command: &Ask, settings: &Settings, printer: &Printer) -> Result<Endi
 
 /// Prints an answer for a person.
 pub fn show(answer: &Answer, printer: &Printer) -> Result<()> {
-    printer.line(tidy(&answer.answer))?;
+    printer.prose(&tidy(&answer.answer), "")?;
     if !answer.answered {
-        return nearest(answer).iter().try_for_each(|line| printer.line(line));
+        return nearest(answer).iter().try_for_each(|line| printer.prose(line, BEHIND));
     }
     excuse(answer, printer);
+    doubt(answer, printer);
     printer.line("")?;
     for citation in &answer.citations {
-        printer.line(place(citation))?;
-        quoted(&citation.quote).iter().try_for_each(|line| printer.line(line))?;
+        printer.prose(&place(citation), BEHIND)?;
+        quoted(&citation.quote).iter().try_for_each(|line| printer.prose(line, QUOTED))?;
     }
     Ok(())
 }
@@ -177,11 +186,18 @@ pub fn excuse(answer: &Answer, printer: &Printer) {
     }
 }
 
+/// Says so when the documents may well not hold the answer.
+pub fn doubt(answer: &Answer, printer: &Printer) {
+    if answer.answered && answer.confidence < DOUBTFUL {
+        printer.note(format!("(not sure: confidence {:.2})", answer.confidence));
+    }
+}
+
 /// What came close, one a line.
 pub fn nearest(answer: &Answer) -> Vec<String> {
     let line = |nearest: &Nearest| {
         let title = tidy(nearest.title.as_deref().unwrap_or_default());
-        format!("  nearest: {}:{}  {title}", one_line(&nearest.path), nearest.lines[0])
+        format!("  nearest: {}:{}  {title}", one_line(&nearest.path), nearest.lines[0]).trim_end().to_owned()
     };
     answer.nearest.iter().map(line).collect()
 }
@@ -201,5 +217,5 @@ pub fn place(citation: &Citation) -> String {
 
 /// Words of a document, line by line.
 pub fn quoted(text: &str) -> Vec<String> {
-    text.lines().map(|line| format!("    | {}", tidy(line))).collect()
+    text.lines().map(|line| format!("{QUOTED}{}", tidy(line))).collect()
 }

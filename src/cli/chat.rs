@@ -8,6 +8,7 @@ mod input;
 mod save;
 mod session;
 mod turn;
+mod typed_ahead;
 mod work;
 
 use std::path::Path;
@@ -18,6 +19,7 @@ use super::ask::How;
 use super::printer::Printer;
 use super::settings::Settings;
 use super::{Ending, device, help};
+use crate::engine::chat::courtesy;
 use crate::error::Result;
 use command::{Command, Typed};
 use input::Input;
@@ -27,7 +29,7 @@ use session::Session;
 ///
 /// A question that leans on the one before ("Why does it matter?") is made to stand alone, and you are told how it was
 /// asked. Collection and models are loaded once. Ctrl-C stops an answer and not the session. Where input is no terminal,
-/// each line is a question.
+/// each line is a question, and is repeated before its answer.
 #[derive(Args)]
 #[command(after_long_help = help::examples(EXAMPLES))]
 pub struct Chat {
@@ -75,7 +77,11 @@ pub fn run(command: &Chat, settings: &Settings, printer: &Printer) -> Result<End
     if input.is_edited() {
         printer.note(format!("asking `{}`; /help says what else can be typed", session.collection()));
     }
+    let echoes = input.is_unseen() && !command.json;
     while let Some(line) = input.next(printer)? {
+        if echoes && !line.trim().is_empty() {
+            printer.echo(line.trim())?;
+        }
         if !answer(&line, &mut session, printer)? {
             break;
         }
@@ -87,7 +93,13 @@ pub fn run(command: &Chat, settings: &Settings, printer: &Printer) -> Result<End
 fn answer(line: &str, session: &mut Session, printer: &Printer) -> Result<bool> {
     let command = match command::parse(line) {
         Ok(Typed::Nothing) => return Ok(true),
-        Ok(Typed::Question { text, literal }) => return session.turn(text, literal).map(|()| true),
+        Ok(Typed::Question { text, literal }) => {
+            let done = match courtesy::reply(text).filter(|_| !literal) {
+                Some(reply) => session.polite(text, reply),
+                None => session.turn(text, literal),
+            };
+            return done.map(|()| true);
+        }
         Ok(Typed::Command(command)) => command,
         Err(error) => {
             printer.error(&error);

@@ -10,6 +10,7 @@ use super::interrupt::Interrupt;
 use super::printer::Printer;
 use super::settings::Settings;
 use super::{Ending, device, help, load, patient};
+use crate::bytes::MEGABYTE;
 use crate::engine::ingest::{Event, Ingest as Job, MAX_FILE, Summary};
 use crate::error::{Error, Result};
 use crate::index::{Collection, Profile};
@@ -63,6 +64,7 @@ pub fn run(command: &Ingest, settings: &Settings, printer: &Printer) -> Result<E
         Err(_) if command.rebuild => None,
         there => Some(there?),
     };
+    let is_new = there.is_none();
     // A collection that is there knows its embedder and its chunker; only what was asked for is held against it. Building
     // anew goes by its `profile.toml`, which may have been edited for just that.
     let edited = dir.join("profile.toml");
@@ -77,7 +79,7 @@ pub fn run(command: &Ingest, settings: &Settings, printer: &Printer) -> Result<E
     let name = settings.embedder(command.embedder.as_deref().or(named));
     let embedder = load::embedder(&name, &device, settings)?;
     let profile = profile.unwrap_or_default();
-    let max_file = command.max_file.map_or(MAX_FILE, |megabytes| u64::from(megabytes) << 20);
+    let max_file = command.max_file.map_or(MAX_FILE, |megabytes| u64::from(megabytes) * MEGABYTE);
     let (home, paths, rebuild) = (&settings.home, &command.paths[..], command.rebuild);
     let collection = &collection[..];
     let job = Job { home, collection, paths, profile, embedder: &embedder, rebuild, max_file };
@@ -86,6 +88,9 @@ pub fn run(command: &Ingest, settings: &Settings, printer: &Printer) -> Result<E
         printer.json(&summary)?;
     } else {
         printer.line(line(&summary))?;
+    }
+    if is_new && matches!(Collection::open(&dir), Err(Error::NotFound(_))) {
+        printer.note(format!("nothing to ingest, so no collection `{collection}` was made"));
     }
     Ok(if summary.failed == 0 { Ending::Done } else { Ending::No(1) })
 }

@@ -22,6 +22,7 @@ mod quickstart;
 mod search;
 mod settings;
 mod verify;
+mod wrap;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::printer::Printer;
 use super::{Ending, help};
+use crate::bytes::size;
 use crate::error::Result;
 use crate::hub::{self, ModelPath, Progress, State};
 
@@ -84,16 +85,13 @@ fn list(json: bool, printer: &Printer) -> Result<()> {
         let state = match &model.state {
             State::Ready { path } => path.display().to_string(),
             State::Partial { bytes } => {
-                format!("{} MB of it fetched; `incontext models pull {}`", bytes >> 20, entry.name)
+                format!("{} of it fetched; `incontext models pull {}`", size(*bytes), entry.name)
             }
             State::Absent => format!("not here; `incontext models pull {}`", entry.name),
         };
         let (name, kind) = (entry.name, entry.kind);
-        printer.line(format!(
-            "{name:24} {kind:9} {:>4} MB  {:12} {state}",
-            entry.size() >> 20,
-            entry.licence
-        ))?;
+        let size = size(entry.size());
+        printer.line(format!("{name:24} {kind:9} {size:>7}  {:12} {state}", entry.licence))?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::wrap;
 use crate::error::{Error, Result};
 use crate::index::Holder;
 
@@ -26,6 +27,18 @@ impl Printer {
     /// `Io` when stdout is closed.
     pub fn line(&self, text: impl AsRef<str>) -> Result<()> {
         self.data(&format!("{}\n", text.as_ref()))
+    }
+
+    /// A line of data in words: between them it breaks at the edge of the terminal, if it goes to one, and goes on behind
+    /// `indent`.
+    ///
+    /// # Errors
+    /// `Io` when stdout is closed.
+    pub fn prose(&self, text: &str, indent: &str) -> Result<()> {
+        match wrap::columns() {
+            Some(columns) => self.line(wrap::wrap(text, columns, indent)),
+            None => self.line(text),
+        }
     }
 
     /// Data as it comes, without a line end.
@@ -54,6 +67,14 @@ impl Printer {
             true => self.note(format!("\x1b[2m{}\x1b[0m", super::tidy(text))),
             false => self.note(super::tidy(text)),
         }
+    }
+
+    /// What was typed, before what it brings about, so that a transcript can be read. It is data: nobody's terminal has it.
+    ///
+    /// # Errors
+    /// `Io` when stdout is closed.
+    pub fn echo(&self, typed: &str) -> Result<()> {
+        if self.quiet { Ok(()) } else { self.line(format!("> {}", super::tidy(typed))) }
     }
 
     /// A remark for the person; not part of the result.
@@ -109,7 +130,7 @@ impl Printer {
     /// A bar over bytes with rate and time left; draws nothing unless a person watches.
     pub fn bar(&self, total: u64) -> ProgressBar {
         let bar = ProgressBar::with_draw_target(Some(total), self.target());
-        let template = "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+        let template = "{msg} [{bar:30}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}";
         // The template is ours and constant; a wrong one would fall back to the plain style.
         bar.set_style(
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),

@@ -261,10 +261,24 @@ fn read_config(file: &Path) -> Result<FolderConfig> {
         text => text.at("read", file)?,
     };
     toml::from_str(&text).map_err(|e| {
-        let keys = Key::ALL.map(Key::name).join(", ");
-        Error::invalid(format!("`{}`: {}", file.display(), e.to_string().trim_end()))
-            .hint(format!("keys: {keys}; under [openai]: {}", endpoint::KEYS))
+        let error = Error::invalid(format!("`{}`: {}", file.display(), e.to_string().trim_end()));
+        if e.message().starts_with("unknown field") {
+            let keys = Key::ALL.map(Key::name).join(", ");
+            return error.hint(format!("keys: {keys}; under [openai]: {}", endpoint::KEYS));
+        }
+        let place = e.span().map_or(String::new(), |span| {
+            let (line, column) = place(&text, span.start);
+            format!("; look at line {line}, column {column}")
+        });
+        error.hint(format!("a line is KEY = \"VALUE\", in quotes{place}"))
     })
+}
+
+/// Line and column of the byte `at`, from 1.
+fn place(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let line = before.rfind('\n').map_or(0, |end| end + 1);
+    (before.matches('\n').count() + 1, before[line..].chars().count() + 1)
 }
 
 #[cfg(test)]
@@ -308,5 +322,22 @@ mod tests {
                 .advice()
                 .is_some_and(|hint| hint.starts_with("keys: collection, embedder, model, prompt, device;"))
         );
+    }
+
+    #[test]
+    fn what_is_no_toml_is_told_where_and_not_which_keys_there_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(FILE);
+        for (text, place) in [
+            ("model = \"x\"\nprompt = qa/grounded\n", "line 2, column 10"),
+            ("model = 3\n", "line 1, column 9"),
+            ("nonsense", "line 1, column 9"),
+            ("é = \"", "line 1, column "),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let error = read_config(&file).unwrap_err();
+            let hint = error.advice().unwrap();
+            assert!(hint.contains(place) && !hint.contains("keys:"), "{error} | {hint}");
+        }
     }
 }

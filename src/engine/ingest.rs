@@ -12,6 +12,7 @@ use std::time::UNIX_EPOCH;
 use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::bytes::MEGABYTE;
 use crate::embed::{Embedder, Overflow};
 use crate::error::{Error, Result};
 use crate::index::{Change, DocumentMeta, Home, Known, Patience, Profile, Writer};
@@ -24,7 +25,7 @@ const BATCH: usize = 128;
 
 /// Bytes of the largest file that is read unless somebody says otherwise: above any book, below what would keep two cores
 /// busy for a quarter of an hour because a log or a dump lay among the documents.
-pub const MAX_FILE: u64 = 16 << 20;
+pub const MAX_FILE: u64 = 16 * MEGABYTE;
 
 /// The date of a file with [`Flaws`]: it equals no file's, so such a file is looked at, and its flaws are named, each time.
 const LOOK_AGAIN: i64 = i64::MIN;
@@ -81,7 +82,8 @@ pub enum Event<'a> {
 }
 
 impl Ingest<'_> {
-    /// Brings the collection up to date with the files under the paths. Documents ingested from elsewhere stay.
+    /// Brings the collection up to date with the files under the paths. Documents ingested from elsewhere stay. Where no
+    /// file can be read, no collection is made.
     ///
     /// # Errors
     /// `NotFound` for a path that neither exists nor was ingested before, `Mismatch` when the collection was built in
@@ -108,6 +110,9 @@ impl Ingest<'_> {
             // cost a full one. What is there and stays has a say of its own on profiles that do not fit.
             self.check_window()?;
             self.existing(&BTreeMap::new())?;
+        }
+        if is_new && let Some(summary) = self.nothing_to_read(on_event)? {
+            return Ok(summary);
         }
         self.home.create()?;
         let mut writer = Writer::open(&dir, &self.profile, self.rebuild, patience)?;
@@ -149,6 +154,25 @@ impl Ingest<'_> {
         }
         writer.finish()?;
         Ok(summary)
+    }
+
+    /// What there is to say where no file under the paths can be read: then there is nothing to make a collection for.
+    fn nothing_to_read(&self, on_event: &mut dyn FnMut(Event) -> Result<()>) -> Result<Option<Summary>> {
+        let known = BTreeMap::new();
+        let found = walk(&self.existing(&known)?, self.home.root())?;
+        let scan = Scan::of(&found.files, &known)?;
+        let mut failed = found.failed;
+        let mut count = failed.len();
+        for files in batches(&scan.to_read) {
+            let batch = self.cut(files, &known);
+            if !batch.fresh.is_empty() {
+                return Ok(None);
+            }
+            count += batch.flaws;
+            failed.extend(batch.failed);
+        }
+        failed.iter().try_for_each(|error| on_event(Event::Failed { error }))?;
+        Ok(Some(Summary { skipped: found.skipped, failed: count, ..Summary::default() }))
     }
 
     /// Chunks as large as the profile allows must fit the encoder's window, two special tokens included.

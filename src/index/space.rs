@@ -6,11 +6,12 @@
 
 use std::path::Path;
 
+use crate::bytes::{MEGABYTE, size};
 use crate::error::{Error, Result};
 use crate::text::chunk::Chunk;
 
 /// What the stores need for themselves: log files and the pages they lay out in advance.
-const RESERVE: u64 = 64 << 20;
+const RESERVE: u64 = 64 * MEGABYTE;
 
 /// Bytes that a chunk and its vector come to: text in the manifest, its log and the word index; the vector in Qdrant and
 /// in its log. Counted high, because being wrong the other way ends the process.
@@ -27,8 +28,7 @@ pub(super) fn ensure(dir: &Path, bytes: u64) -> Result<()> {
     if free >= wanted {
         return Ok(());
     }
-    let what =
-        format!("`{}` has {} left, writing needs {}", dir.display(), megabytes(free), megabytes(wanted));
+    let what = format!("`{}` has {} left, writing needs {}", dir.display(), size(free), size(wanted));
     Err(full(what))
 }
 
@@ -37,10 +37,6 @@ pub(super) fn full(what: impl Into<String>) -> Error {
     Error::io(what, std::io::ErrorKind::StorageFull.into()).hint(
         "free some space, or name a folder on another disk with --home, and run it again: what was there is kept",
     )
-}
-
-fn megabytes(bytes: u64) -> String {
-    format!("{} MB", bytes.div_ceil(1 << 20))
 }
 
 #[cfg(test)]
@@ -55,7 +51,7 @@ mod tests {
         assert!(
             matches!(&error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull)
         );
-        assert!(error.to_string().contains(" MB left, writing needs "), "{error}");
+        assert!(error.to_string().contains("GB left, writing needs "), "{error}");
         assert!(error.advice().unwrap().contains("free some space"));
     }
 }

@@ -40,10 +40,24 @@ pub fn assert_usable(folder: &Folder) {
 }
 
 #[test]
-fn an_empty_folder_is_an_empty_collection() {
+fn where_nothing_can_be_read_no_collection_is_made_and_one_that_is_there_is_emptied() {
     let folder = folder();
+    folder.write("empty/image.png", "");
+    folder.write("refused/a.txt", "\0\0");
+    for (path, failed) in [("empty", 0), ("refused", 1)] {
+        let mut args = INGEST.to_vec();
+        args[1] = path;
+        let aloud: Vec<&str> = args.into_iter().filter(|arg| *arg != "--quiet").collect();
+        let (counts, said) = summary(folder.run(&aloud));
+        assert_eq!(counts, format!("added 0 updated 0 unchanged 0 removed 0 failed {failed}"));
+        assert!(said.contains("nothing to ingest, so no collection `default` was made"), "{said}");
+        assert!(!folder.at(".incontext/collections").exists());
+    }
+    assert_eq!(ingest(&folder).0, "added 1 updated 0 unchanged 0 removed 0 failed 0");
     folder.remove("docs/good.md");
-    assert_eq!(ingest(&folder).0, "added 0 updated 0 unchanged 0 removed 0 failed 0");
+    let (counts, said) = summary(folder.run(&INGEST[..4]));
+    assert_eq!(counts, "added 0 updated 0 unchanged 0 removed 1 failed 0");
+    assert!(!said.contains("nothing to ingest"), "{said}");
     assert_eq!(folder.run(&["search", "falo"]).code, Some(3));
 }
 
@@ -91,12 +105,12 @@ fn names_that_no_index_can_hold_are_refused_and_odd_ones_are_shown_on_one_line()
 fn a_file_above_the_limit_is_refused_before_it_is_read_and_may_be_allowed() {
     let folder = folder();
     // A hole of 200 MB: no bytes on the disk, and none in memory.
-    fs::File::create(folder.at("docs/log.txt")).unwrap().set_len(200 << 20).unwrap();
+    fs::File::create(folder.at("docs/log.txt")).unwrap().set_len(200_000_000).unwrap();
     folder.write("docs/long.txt", &"dalo falo.\n\n".repeat(100_000));
     let start = std::time::Instant::now();
     let (counts, said) = summary(folder.run(&[&INGEST[..4], &["--max-file", "1"]].concat()));
     assert_eq!(counts, "added 1 updated 0 unchanged 0 removed 0 failed 2");
-    assert!(said.contains("200.0 MB, a document at most 1.0") && said.contains("--max-file"), "{said}");
+    assert!(said.contains("200 MB, a document at most 1 MB") && said.contains("--max-file"), "{said}");
     assert!(start.elapsed().as_secs() < 30);
     assert_usable(&folder);
     if cfg!(unix) {

@@ -60,12 +60,15 @@ fn a_conversation_through_a_pipe_rewrites_its_follow_ups_by_rule() {
     let Ran { code, out, err } = chat(&folder, &[], &questions[..3]);
     assert_eq!(code, Some(0), "{out}{err}");
     insta::assert_snapshot!(out, @r"
+    > When does the support contract end?
     The support contract with Hansen ends on 31 March 2027. [1]
       [1] work/support.md:3  Support contract
 
+    > Who signed it?
     The support contract with Hansen ends on 31 March 2027. The support contract was signed by Maria Lang in Bergen. [1]
       [1] work/support.md:3  Support contract
 
+    > and the lease?
     The lease was signed by Peter Olsen. [1]
       [1] work/lease.md:3  Lease
     ");
@@ -90,6 +93,89 @@ fn a_conversation_through_a_pipe_rewrites_its_follow_ups_by_rule() {
     }
     same["ms"] = ask["ms"].clone();
     assert_eq!(same, ask);
+}
+
+#[test]
+fn courtesies_are_not_looked_for_and_change_no_subject() {
+    let Some(folder) = contracts() else { return };
+    let lines =
+        ["Hello", "When does the support contract end?", "ok, thanks!", "Great. Who signed it?", "= thanks"];
+    let Ran { code, out, err } = chat(&folder, &[], &lines);
+    assert_eq!(code, Some(0), "{out}{err}");
+    insta::assert_snapshot!(out, @r"
+    > Hello
+    Hello. Ask a question about your documents.
+
+    > When does the support contract end?
+    The support contract with Hansen ends on 31 March 2027. [1]
+      [1] work/support.md:3  Support contract
+
+    > ok, thanks!
+    You are welcome.
+
+    > Great. Who signed it?
+    The support contract with Hansen ends on 31 March 2027. The support contract was signed by Maria Lang in Bergen. [1]
+      [1] work/support.md:3  Support contract
+
+    > = thanks
+    Not found in the indexed documents.
+      nearest: work/support.md:1  Support contract
+      nearest: work/bees.md:1  Bees
+      nearest: work/lease.md:1  Lease
+    ");
+    assert_eq!(err, "asked as: Who signed the support contract?\n");
+    let said = answers(&folder, &[], &lines);
+    let of = |at: usize, key: &str| said[at][key].clone();
+    assert_eq!(said.len(), lines.len(), "each line has its own");
+    assert_eq!((of(2, "asked"), of(2, "answer")), (lines[2].into(), "You are welcome.".into()));
+    assert_eq!(
+        (of(2, "courtesy"), of(2, "answered"), of(2, "format")),
+        (true.into(), false.into(), 1.into())
+    );
+    assert_eq!(
+        (of(3, "question"), of(3, "asked")),
+        ("Who signed the support contract?".into(), lines[3].into())
+    );
+    assert_eq!((of(4, "question"), of(4, "courtesy")), ("thanks".into(), Value::Null));
+}
+
+#[test]
+fn what_is_typed_into_a_pipe_is_repeated_unless_somebody_wants_results_alone() {
+    let Some(folder) = contracts() else { return };
+    let lines = ["", "When does the support contract end?", "/model"];
+    let echoes = |args: &[&str]| {
+        let out = chat(&folder, args, &lines).out;
+        out.lines().filter(|line| line.starts_with("> ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(echoes(&[]), ["> When does the support contract end?", "> /model"]);
+    assert!(echoes(&["--quiet"]).is_empty() && echoes(&["--json"]).is_empty());
+}
+
+#[test]
+fn an_answer_of_little_confidence_says_so() {
+    let Some(folder) = contracts() else { return };
+    let mut unsure = 0;
+    for question in ["When does the support contract end?", "Does Hansen keep bees?", "Who painted the pool?"]
+    {
+        let answer = folder.run(&["ask", question, "--json"]).json();
+        let confidence = answer["confidence"].as_f64().unwrap();
+        let doubtful = answer["answered"] == true && confidence < 0.7;
+        unsure += usize::from(doubtful);
+        let note = format!("(not sure: confidence {confidence:.2})\n");
+        let expected = if doubtful { &note[..] } else { "" };
+        assert_eq!(folder.run(&["ask", question]).err, expected, "{question}");
+        assert_eq!(chat(&folder, &[], &[question]).err, expected, "{question}");
+        assert_eq!(chat(&folder, &["--json"], &[question]).err, "", "{question}");
+    }
+    assert_eq!(unsure, 1);
+}
+
+#[test]
+fn a_model_that_is_loaded_is_named_meanwhile() {
+    let Some(folder) = contracts() else { return };
+    let Some(_) = defaults::generator() else { return };
+    let err = chat(&folder, &[], &["/answer generate", "/answer generate"]).err;
+    assert_eq!(err.matches("loading smollm2-135m-instruct ...\nanswers: generate;").count(), 1, "{err}");
 }
 
 #[test]
@@ -139,13 +225,17 @@ fn commands_show_switch_save_and_forget() {
     let Ran { code, out, err } = chat(&folder, &[], &lines);
     assert_eq!(code, Some(0), "{out}{err}");
     insta::assert_snapshot!(lines_of(&out, str::trim_end), @r"
+    > /sources
     nothing has been answered yet
+    > When does the support contract end?
     The support contract with Hansen ends on 31 March 2027. [1]
       [1] work/support.md:3  Support contract
 
+    > Who signed it?
     The support contract with Hansen ends on 31 March 2027. The support contract was signed by Maria Lang in Bergen. [1]
       [1] work/support.md:3  Support contract
 
+    > /sources
     [1] work/support.md:3  Support contract
         | The support contract with Hansen ends on 31 March 2027. The support contract was signed by Maria Lang in Bergen.
 
@@ -162,17 +252,34 @@ fn commands_show_switch_save_and_forget() {
         | # Bees
         |
         | A honey bee colony survives the winter on twenty kilograms of honey.
+    > /prompt
     no model was asked for the last answer; `/answer generate` asks one
+    > /save talk.md
+    > /save talk.md
+    > /save! talk.md
+    > /model
     smollm2-135m-instruct (too small to be asked: answers are quoted)
+    > /model ./none.gguf
+    > /model
     smollm2-135m-instruct (too small to be asked: answers are quoted)
+    > /answer extractive
+    > /answer
     extractive
+    > /collection
     default
+    > /collection nowhere
+    > /collection garden
+    > /new
+    > When is it ready?
     Compost is ready after nine months. [1]
       [1] garden/compost.txt:1
 
+    > When is compost ready?
     Compost is ready after nine months. [1]
       [1] garden/compost.txt:1
 
+    > /sorces
+    > /help
       = QUESTION        ask it to the letter, whatever was said before
       /sources          the citations of the last answer, and the passages it was made from
       /prompt           what the model read for the last answer, and what did not fit
@@ -184,6 +291,7 @@ fn commands_show_switch_save_and_forget() {
       /help             this list
       /quit             leave, as does Ctrl-D
       Ctrl-C            stop an answer, or clear the line
+    > /quit
     ");
     insta::assert_snapshot!(err, @r"
     asked as: Who signed the support contract?
@@ -191,6 +299,7 @@ fn commands_show_switch_save_and_forget() {
     error: `talk.md` is there already
     hint: `/save! talk.md` replaces it
     saved 2 turns to talk.md
+    loading ./none.gguf ...
     error: no file or directory `./none.gguf`
     hint: check the path, or name one of `all-minilm-l6-v2`, `smollm2-135m-instruct`
     answers: extractive; model: smollm2-135m-instruct (not asked: answers are quoted)
@@ -465,40 +574,68 @@ fn ctrl_c_stops_an_answer_and_not_the_session() {
     assert_eq!(server.sent(), sent);
 }
 
-/// In a pseudo-terminal, which `script` makes: edited lines, and keys that are no lines.
+/// `incontext ARGS` in a pseudo-terminal, which `script` makes.
+#[cfg(target_os = "linux")]
+struct Terminal {
+    child: Child,
+    screen: Arc<Mutex<String>>,
+}
+
+#[cfg(target_os = "linux")]
+impl Terminal {
+    /// With 60 columns; `None` where there is no `script`.
+    fn begin(folder: &Folder, args: &str) -> Option<Self> {
+        let program = env!("CARGO_BIN_EXE_incontext");
+        let mut script = Command::new("script");
+        let command = format!("stty cols 60 rows 24; '{program}' {args}");
+        script.args(["-qefc", &command, "/dev/null"]).current_dir(folder.path());
+        crate::run::SETTINGS.iter().for_each(|name| {
+            script.env_remove(name);
+        });
+        script.env("TERM", "xterm").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let Ok(mut child) = script.spawn() else {
+            eprintln!("skipped: there is no `script` to make a terminal with");
+            return None;
+        };
+        let shown = Arc::new(Mutex::new(String::new()));
+        let (mut out, screen) = (child.stdout.take().unwrap(), Arc::clone(&shown));
+        thread::spawn(move || {
+            let mut piece = [0; 4096];
+            while let Ok(n @ 1..) = out.read(&mut piece) {
+                screen.lock().unwrap().push_str(&String::from_utf8_lossy(&piece[..n]));
+            }
+        });
+        Some(Self { child, screen: shown })
+    }
+
+    fn shown(&self) -> String {
+        self.screen.lock().unwrap().clone()
+    }
+
+    /// Waits for the prompt of this number, which begins by asking the terminal to mark what is pasted.
+    fn wait(&self, prompt: usize) {
+        let start = Instant::now();
+        while self.shown().matches("\u{1b}[?2004h").count() < prompt {
+            assert!(start.elapsed() < Duration::from_secs(60), "{}", self.shown());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.child.stdin.as_mut().unwrap().write_all(keys.as_bytes()).unwrap();
+    }
+
+    fn code(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+}
+
+/// Edited lines, and keys that are no lines.
 #[test]
 #[cfg(target_os = "linux")]
 fn in_a_terminal_lines_are_edited_and_remembered() {
     let Some(folder) = contracts() else { return };
-    let program = env!("CARGO_BIN_EXE_incontext");
-    let mut script = Command::new("script");
-    script.args(["-qefc", &format!("'{program}' chat"), "/dev/null"]).current_dir(folder.path());
-    crate::run::SETTINGS.iter().for_each(|name| {
-        script.env_remove(name);
-    });
-    script.env("TERM", "xterm").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let Ok(mut child) = script.spawn() else {
-        eprintln!("skipped: there is no `script` to make a terminal with");
-        return;
-    };
-    let mut keys = child.stdin.take().unwrap();
-    let shown = Arc::new(Mutex::new(String::new()));
-    let (mut out, screen) = (child.stdout.take().unwrap(), Arc::clone(&shown));
-    thread::spawn(move || {
-        let mut piece = [0; 4096];
-        while let Ok(n @ 1..) = out.read(&mut piece) {
-            screen.lock().unwrap().push_str(&String::from_utf8_lossy(&piece[..n]));
-        }
-    });
-    // A prompt begins by asking the terminal to mark what is pasted.
-    let prompts = || shown.lock().unwrap().matches("\u{1b}[?2004h").count();
-    let wait = |prompt: usize| {
-        let start = Instant::now();
-        while prompts() < prompt {
-            assert!(start.elapsed() < Duration::from_secs(60), "{}", shown.lock().unwrap());
-            thread::sleep(Duration::from_millis(20));
-        }
-    };
+    let Some(mut terminal) = Terminal::begin(&folder, "chat") else { return };
     // A slip taken back with the backspace key, a line thrown away with Ctrl-C, a command completed with Tab.
     let typed = [
         "When does the support contract ends\u{7f}?\r",
@@ -508,12 +645,12 @@ fn in_a_terminal_lines_are_edited_and_remembered() {
         "\u{3}",
         "\u{3}",
     ];
-    for (before, keys_of) in typed.iter().enumerate() {
-        wait(before + 1);
-        keys.write_all(keys_of.as_bytes()).unwrap();
+    for (before, keys) in typed.iter().enumerate() {
+        terminal.wait(before + 1);
+        terminal.press(keys);
     }
-    assert_eq!(child.wait().unwrap().code(), Some(0));
-    let out = shown.lock().unwrap().clone();
+    assert_eq!(terminal.code(), Some(0));
+    let out = terminal.shown();
     for said in [
         "asking `default`",
         "31 March 2027",
@@ -526,4 +663,52 @@ fn in_a_terminal_lines_are_edited_and_remembered() {
     let history = fs::read_to_string(folder.at(".incontext/chat-history")).unwrap();
     let lines: Vec<&str> = history.lines().skip(1).collect();
     assert_eq!(lines, ["When does the support contract end?", "Who signed it?", "/help"]);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn in_a_terminal_answers_break_between_words() {
+    let Some(folder) = contracts() else { return };
+    let question = "Who signed the support contract?";
+    let Some(mut ask) = Terminal::begin(&folder, &format!("ask '{question}'")) else { return };
+    assert_eq!(ask.code(), Some(0));
+    let Some(mut chat) = Terminal::begin(&folder, "chat") else { return };
+    chat.wait(1);
+    chat.press(&format!("{question}\r"));
+    chat.wait(2);
+    chat.press("/quit\r");
+    assert_eq!(chat.code(), Some(0));
+    for terminal in [ask, chat] {
+        let shown = terminal.shown().replace("\r\n", "\n");
+        let answer = "The support contract with Hansen ends on 31 March 2027. The\nsupport contract was signed by Maria Lang in Bergen. [1]\n";
+        assert!(shown.contains(answer), "{shown}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_is_typed_ahead_is_kept_when_ctrl_c_stops_an_answer() {
+    let server = Server::start(|_, before| match before {
+        0 => Reply::raw("text/event-stream", "").pause(Duration::from_secs(60)),
+        _ => Reply::streamed(&[GROUNDED]),
+    });
+    let Some(folder) = tea(&server.url, "") else { return };
+    let Some(mut terminal) = Terminal::begin(&folder, "chat") else { return };
+    terminal.wait(1);
+    terminal.press(&format!("{QUESTION}\r"));
+    let asked = Instant::now();
+    while server.seen().is_empty() {
+        assert!(asked.elapsed() < Duration::from_secs(60), "{}", terminal.shown());
+        thread::sleep(Duration::from_millis(20));
+    }
+    terminal.press("How long is green tea");
+    thread::sleep(Duration::from_millis(200));
+    terminal.press("\u{3}");
+    terminal.wait(2);
+    terminal.press(" steeped then?\r");
+    terminal.wait(3);
+    terminal.press("/quit\r");
+    assert_eq!(terminal.code(), Some(0), "{}", terminal.shown());
+    let history = fs::read_to_string(folder.at(".incontext/chat-history")).unwrap();
+    assert!(history.contains("\nHow long is green tea steeped then?\n"), "{history}");
 }

@@ -63,8 +63,8 @@ fn the_catalogue_is_listed_with_what_is_here() {
     // The last column is where the model lies.
     let columns = lines(&listed, |line| line.split(" /").next().unwrap_or(line).trim_end());
     insta::assert_snapshot!(columns, @r#"
-    all-minilm-l6-v2         encoder     87 MB  Apache-2.0
-    smollm2-135m-instruct    generator   93 MB  Apache-2.0
+    all-minilm-l6-v2         encoder     91 MB  Apache-2.0
+    smollm2-135m-instruct    generator   98 MB  Apache-2.0
     "#);
     let json = folder.ok(&["models", "list", "--json"]).json();
     for model in json.as_array().unwrap() {
@@ -173,7 +173,7 @@ fn a_question_the_documents_do_not_answer_exits_with_3() {
     Not found in the indexed documents.
       nearest: notes/tomatoes.md:1  Tomatoes > Watering
       nearest: notes/tomatoes.md:7  Tomatoes > Pruning
-      nearest: notes/compost.txt:1  notes/compost.txt
+      nearest: notes/compost.txt:1
     "#);
     let refused = folder.run(&["ask", question, "--json"]);
     assert_eq!(refused.code, Some(3), "{refused:#?}");

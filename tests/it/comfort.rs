@@ -136,6 +136,26 @@ fn files_that_changed_or_vanished_are_counted_and_are_no_problem() {
 }
 
 #[test]
+fn a_collection_without_documents_or_text_is_called_empty() {
+    let folder = folder();
+    for note in ["tea.md", "coffee.md", "cocoa.txt"] {
+        folder.remove(&format!("notes/{note}"));
+    }
+    assert_eq!(run(&folder, &["ingest", "notes", "--quiet"]).code, Some(0));
+    let (code, findings) = doctor(&folder);
+    assert_eq!(code, Some(0), "{findings:#?}");
+    let empty = about(&findings, "note", "collection default");
+    assert_eq!(empty.found, "empty: no documents");
+    assert_eq!(empty.remedy.as_deref(), Some("incontext ingest PATH -c default"));
+    folder.write("notes/blank.txt", " \n");
+    assert_eq!(run(&folder, &["ingest", "notes", "--quiet"]).code, Some(0));
+    assert_eq!(
+        about(&doctor(&folder).1, "note", "collection default").found,
+        "empty: 1 document without text"
+    );
+}
+
+#[test]
 fn one_broken_thing_hides_no_other_and_each_comes_with_what_to_do() {
     let folder = folder();
     folder.write(".incontext/config.toml", "embeder = \"x\"\n");

@@ -176,6 +176,22 @@ fn settings_that_cannot_be_read() {
 }
 
 #[test]
+fn settings_that_are_no_toml_are_told_where() {
+    let folder = ingested();
+    folder.write(".incontext/config.toml", "collection = \"default\"\nmodel = big.gguf\n");
+    insta::assert_snapshot!(folder.shown(&["search", "tea"]), @r#"
+    exit 1
+    -- stderr
+    error: `[HERE]/.incontext/config.toml`: TOML parse error at line 2, column 9
+      |
+    2 | model = big.gguf
+      |         ^^^^^^^^
+    string values must be quoted, expected literal string
+    hint: a line is KEY = "VALUE", in quotes; look at line 2, column 9
+    "#);
+}
+
+#[test]
 fn a_prompt_that_cannot_be_read() {
     let folder = ingested();
     let ask = |prompt: &str| folder.shown(&["ask", "tea?", "--prompt", prompt]);

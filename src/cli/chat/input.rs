@@ -56,6 +56,11 @@ impl Input {
         matches!(self, Self::Edited(_))
     }
 
+    /// Whether lines come from where nobody sees them: a file or another program.
+    pub fn is_unseen(&self) -> bool {
+        !self.is_edited() && !io::stdin().is_terminal()
+    }
+
     /// The next line; `None` when there are no more.
     ///
     /// # Errors

@@ -70,7 +70,10 @@ impl<'a> Session<'a> {
         let answer = if chosen.source == Decided::Default { ANSWER } else { &chosen.value };
         let prompts = Prompts { answer: library.load(answer)?, rewrite: library.load(REWRITE)? };
         let generator = match command.answer.needs(&model) {
-            true => Some(Arc::new(load::generator(&model, &device, settings)?)),
+            true => {
+                say_loading(&model, printer);
+                Some(Arc::new(load::generator(&model, &device, settings)?))
+            }
             false => None,
         };
         Ok(Self {
@@ -156,9 +159,24 @@ impl<'a> Session<'a> {
         }
         let answer = &turn.answer;
         ask::excuse(answer, self.printer);
-        self.printer.line(tidy(&answer.answer))?;
+        ask::doubt(answer, self.printer);
+        self.printer.prose(&tidy(&answer.answer), "")?;
         let places = answer.citations.iter().map(|citation| format!("  {}", ask::place(citation)));
-        places.chain(ask::nearest(answer)).try_for_each(|line| self.printer.line(line))?;
+        places.chain(ask::nearest(answer)).try_for_each(|line| self.printer.prose(&line, ask::BEHIND))?;
+        self.printer.line("")
+    }
+
+    /// Replies to a courtesy: nothing is looked for, and what was talked about stays.
+    ///
+    /// # Errors
+    /// `Io` when stdout is closed.
+    pub fn polite(&self, asked: &str, reply: &str) -> Result<()> {
+        if self.json {
+            return self.printer.json_line(
+                &json!({ "format": FORMAT, "asked": asked, "courtesy": true, "answered": false, "answer": reply }),
+            );
+        }
+        self.printer.line(reply)?;
         self.printer.line("")
     }
 
@@ -206,7 +224,11 @@ impl<'a> Session<'a> {
             lines.push(format!("{place}  {}", tidy(header)).trim_end().to_owned());
             lines.extend(ask::quoted(text));
         }
-        self.say(&lines.join("\n"))
+        if self.json {
+            return self.say(&lines.join("\n"));
+        }
+        let indent = |line: &str| if line.starts_with(ask::QUOTED) { ask::QUOTED } else { ask::BEHIND };
+        lines.iter().try_for_each(|line| self.printer.prose(line, indent(line)))
     }
 
     /// What the model read for the last answer.
@@ -276,6 +298,7 @@ impl<'a> Session<'a> {
         if how.needs(name) && !there {
             let (name, device) = (name.to_owned(), self.device.clone());
             let settings = Arc::clone(&self.settings);
+            say_loading(&name, self.printer);
             self.generator = Some(Arc::new(self.load(move || load::generator(&name, &device, &settings))?));
         } else if !there {
             self.generator = None;
@@ -304,5 +327,12 @@ impl<'a> Session<'a> {
     fn load<T: Send + 'static>(&self, load: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
         let loaded = work::run::<(), _>(&self.interrupt, move |_| load(), |()| Ok(()))?;
         loaded.unwrap_or_else(|| Err(Error::interrupted("stopped; nothing was changed")))
+    }
+}
+
+/// A large model takes its time; one that is served has nothing to load.
+fn say_loading(model: &str, printer: &Printer) {
+    if !load::is_served(model) {
+        printer.note(format!("loading {model} ..."));
     }
 }

@@ -11,6 +11,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
+use super::typed_ahead::TypedAhead;
 use crate::cli::interrupt::Interrupt;
 use crate::error::{Error, Result};
 
@@ -59,6 +60,7 @@ pub fn run<E: Send + 'static, T: Send + 'static>(
     let left = Arc::new(AtomicBool::new(false));
     let teller = teller(sender.clone(), &left);
     interrupt.work();
+    let _kept = TypedAhead::keep();
     let worker = thread::Builder::new().name("turn".to_owned()).stack_size(STACK).spawn(move || {
         let done = job(&teller);
         // Nobody may be there to hear it.

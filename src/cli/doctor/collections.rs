@@ -73,7 +73,13 @@ fn examine(name: &str, settings: &Settings, encoders: &mut Encoders, report: &mu
         );
         report.note(&subject, found, Some(again));
     }
-    if report.findings.len() == before {
+    if report.findings.len() == before && stats.chunks == 0 {
+        let found = match stats.documents {
+            0 => "empty: no documents".to_owned(),
+            documents => format!("empty: {} without text", count(documents as usize, "document")),
+        };
+        report.note(subject, found, Some(ingest_again(name, &documents, settings, "")));
+    } else if report.findings.len() == before {
         let found = format!(
             "{}, {}; vectors and words are complete, files unchanged",
             count(stats.documents as usize, "document"),

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{Report, size};
+use super::Report;
+use crate::bytes::size;
 use crate::cli::settings::Settings;
 use crate::hub::Hub;
 use crate::index::SCHEMA_VERSION;

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::machine::{existing, writable};
-use super::{Encoders, Report, count, size};
+use super::{Encoders, Report, count};
+use crate::bytes::size;
 use crate::cli::load;
 use crate::cli::settings::{Key, Setting, Settings, Source};
 use crate::error::Error;

@@ -51,6 +51,7 @@ pub struct Answer {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Nearest {
     pub path: String,
+    /// With the headings the passage stands under; `None` when it has neither.
     pub title: Option<String>,
     pub lines: [u32; 2],
 }
@@ -109,12 +110,16 @@ impl Answer {
 impl Nearest {
     pub(super) fn of(passage: &Passage, places: &Places) -> Self {
         let (first, last) = passage.chunk.lines;
-        Self { path: places.shown(&passage.path), title: Some(header(passage)), lines: [first, last] }
+        Self { path: places.shown(&passage.path), title: heading(passage), lines: [first, last] }
     }
 }
 
-/// What stands over a passage.
+/// What stands over a passage; its path, where nothing does.
 pub(super) fn header(passage: &Passage) -> String {
-    let title = || passage.title.clone().unwrap_or_else(|| passage.path.clone());
-    Some(passage.chunk.header.clone()).filter(|header| !header.is_empty()).unwrap_or_else(title)
+    heading(passage).unwrap_or_else(|| passage.path.clone())
+}
+
+fn heading(passage: &Passage) -> Option<String> {
+    let header = Some(passage.chunk.header.clone()).filter(|header| !header.is_empty());
+    header.or_else(|| passage.title.clone())
 }

@@ -12,7 +12,10 @@
 //! It is English only, reads no answer but for the name of a person, and prefers doing nothing: a question that names
 //! what it is about is left to the letter, even after "and".
 
-use super::leaning::{is_all_there_is, is_fragment, lacks_a_verb, leaning, opening, points_back};
+use super::action::{before_action, is_action};
+use super::leaning::{
+    Opening, compares, is_all_there_is, is_fragment, lacks_a_verb, leaning, opening, points_back,
+};
 use super::phrases::phrases;
 use super::topic::Topic;
 use super::words::{Kind, Word, words};
@@ -43,13 +46,15 @@ pub fn stand_alone(asked: &str, before: &Before) -> Option<String> {
     let topic = Topic::of(before);
     let is_empty = rest.iter().all(|word| !word.is(Kind::Content) || word.is_vague());
     let rewritten = match leaning(rest, 0) {
+        None if compares(rest) && topic.several.is_some() => Some(compared(asked, rest, &topic)),
         // `Why?`, `Tell me more`, `How is that?`
         None if is_empty => Some(following(asked, rest, before.question)),
         Some(at) if is_empty && is_all_there_is(rest, at) => Some(following(asked, rest, before.question)),
         // `And below that?`, `Why not in winter?`
         _ if lacks_a_verb(rest) => Some(following(asked, rest, before.question)),
+        _ if opening == Opening::And && is_action(rest) => done(asked, rest, before.question, &topic),
         Some(_) => filled(asked, rest, &topic),
-        None if points_back(rest) => Some(appended(asked, &topic)),
+        None if points_back(rest) => Some(appended(asked, topic.texts.first())),
         None if is_fragment(asked, opening, rest) => swapped(asked, rest, before.question, &topic),
         None => None,
     };
@@ -77,9 +82,7 @@ fn filled(asked: &str, rest: &[Word], topic: &Topic) -> Option<String> {
             "her" if noun.is_some() => (word.range.end, possessive(meant)),
             // `this contract` is the contract talked about, or something the question names itself.
             "this" | "that" | "these" | "those" if noun.is_some() => match noun {
-                Some(noun) if meant.to_lowercase().ends_with(&noun.folded) => {
-                    (noun.range.end, meant.to_owned())
-                }
+                Some(noun) if is_called(meant, noun) => (noun.range.end, meant.to_owned()),
                 _ => continue,
             },
             _ => (word.range.end, meant.to_owned()),
@@ -100,7 +103,40 @@ fn filled(asked: &str, rest: &[Word], topic: &Topic) -> Option<String> {
     text.push_str(&asked[copied..]);
     match named {
         true => Some(text),
-        false => (phrases(rest).len() < 2).then(|| appended(asked, topic)),
+        false => (phrases(rest).len() < 2).then(|| appended(asked, topic.texts.first())),
+    }
+}
+
+/// Whether `phrase` is a phrase of `noun`, such as `the support contract` of `contract`.
+fn is_called(phrase: &str, noun: &Word) -> bool {
+    let words = words(phrase);
+    let head = words.iter().take_while(|word| !word.is(Kind::Preposition)).last();
+    head.is_some_and(|head| head.folded == noun.folded) || phrase.to_lowercase().ends_with(&noun.folded)
+}
+
+/// The last question with something else done in it; where it is not about what somebody does, as any other follow-up.
+fn done(asked: &str, rest: &[Word], last: &str, topic: &Topic) -> Option<String> {
+    let filled = match leaning(rest, 0) {
+        Some(_) => filled(asked, rest, topic)?,
+        None => {
+            // `And drop the value?` says itself what is dropped, and not where it was.
+            let known = asked.to_lowercase();
+            appended(asked, topic.texts.iter().find(|text| !known.contains(&text.to_lowercase())))
+        }
+    };
+    let Some(before) = before_action(first_question(last)) else { return Some(filled) };
+    let done = filled[rest.first()?.range.start..].trim_end_matches(['?', '.', '!', ' ']);
+    Some(format!("{before}{done}?"))
+}
+
+/// What is to be compared, said behind: `What is the difference between Rc and Arc?`
+fn compared(asked: &str, rest: &[Word], topic: &Topic) -> String {
+    let several = topic.several.as_ref();
+    match (rest.last(), several) {
+        (Some(last), Some(several)) if last.is_one_of(&["difference", "differences"]) => {
+            format!("{} between {several}?", asked[..last.range.end].trim_start())
+        }
+        _ => appended(asked, several),
     }
 }
 
@@ -113,9 +149,9 @@ fn possessive(phrase: &str) -> String {
 }
 
 /// The question, and what it is about in brackets.
-fn appended(asked: &str, topic: &Topic) -> String {
+fn appended(asked: &str, subject: Option<&String>) -> String {
     let trimmed = asked.trim();
-    match topic.texts.first() {
+    match subject {
         None => trimmed.to_owned(),
         Some(text) => {
             let question = trimmed.trim_end_matches(['?', '.', '!', ' ']);
@@ -132,24 +168,28 @@ fn swapped(asked: &str, rest: &[Word], last: &str, topic: &Topic) -> Option<Stri
     let last = first_question(last);
     let frame = last.trim_end_matches(['?', '.', '!', ' ']);
     let question = words(frame);
+    // `And` of the question before went on from another one.
+    let begin = self::opening(&question).1.first().map_or(0, |first| first.range.start);
     if matches!(first.kind, Kind::Preposition | Kind::Ask | Kind::Conjunction) {
         // `in winter` takes the place of `in summer`.
         let same = question.iter().skip(1).rfind(|word| word.folded == first.folded);
-        let kept = same.map_or(frame, |word| frame[..word.range.start].trim_end());
-        return Some(format!("{kept} {fragment}?"));
+        let kept = same.map_or(frame.len(), |word| word.range.start);
+        return Some(format!("{} {fragment}?", frame[begin..kept].trim_end()));
     }
-    let Some(phrase) = topic.phrases.first().filter(|phrase| phrase.range.end <= frame.len()) else {
-        return Some(appended(asked, topic));
+    let Some(place) = topic.place_of(&question, first) else {
+        return Some(appended(asked, topic.texts.first()));
     };
-    let mut text = frame[..phrase.range.start].to_owned();
+    let (start, end) = (question[place.start].range.start, question[place.end - 1].range.end);
     let fragment_is_plural = phrases(rest).first().is_some_and(|phrase| phrase.is_plural);
-    if let Some(verb) = phrase.words.start.checked_sub(1).and_then(|at| question.get(at))
-        && let Some(agreeing) = agreeing(&verb.folded, fragment_is_plural)
-    {
-        text =
-            format!("{}{agreeing}{}", &frame[..verb.range.start], &frame[verb.range.end..phrase.range.start]);
-    }
-    Some(format!("{text}{fragment}{}?", &frame[phrase.range.end..]))
+    let verb = place.start.checked_sub(1).map(|at| &question[at]);
+    let agreeing = verb.and_then(|verb| Some((verb, agreeing(&verb.folded, fragment_is_plural)?)));
+    let before = match agreeing {
+        Some((verb, agreeing)) => {
+            format!("{}{agreeing}{}", &frame[begin..verb.range.start], &frame[verb.range.end..start])
+        }
+        None => frame[begin..start].to_owned(),
+    };
+    Some(format!("{before}{fragment}{}?", &frame[end..]))
 }
 
 /// The auxiliary for a subject of the other number, when it changes.

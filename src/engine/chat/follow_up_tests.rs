@@ -128,6 +128,80 @@ fn each_way_of_leaning_is_seen() {
 }
 
 #[test]
+fn what_is_done_next_is_done_to_the_same() {
+    let add = "How do I add elements to a vector?";
+    for (asked, expected) in [
+        ("And remove them?", "How do I remove elements of a vector?"),
+        ("and sort it?", "How do I sort a vector?"),
+        ("And how do I remove them?", "And how do I remove elements of a vector?"),
+        ("When are they dropped?", "When are elements of a vector dropped?"),
+        ("And remove the first element?", "How do I remove the first element (elements of a vector)?"),
+        ("Are these elements dropped?", "Are elements of a vector dropped?"),
+        ("What about hash maps?", "How do I add elements to hash maps?"),
+    ] {
+        assert_eq!(after(&[add, asked]), expected);
+    }
+    assert_eq!(
+        after(&[add, "And remove them?", "What about hash maps?"]),
+        "How do I remove elements of hash maps?"
+    );
+    // Where nobody does anything, the pronoun is filled in as ever.
+    assert_eq!(after(&["What is a vector?", "And remove it?"]), "And remove a vector?");
+    assert_eq!(
+        after(&["What are closures in Rust?", "Are they slow?"]),
+        "Are closures in Rust slow?",
+        "where they are says which they are"
+    );
+    assert_eq!(after(&["How do I compare strings to numbers?", "Are they slow?"]), "Are strings slow?");
+}
+
+#[test]
+fn a_name_with_a_question_word_in_it_is_a_name() {
+    let founded = ["When was Girls Who Code founded?", "Who founded it?", "And when?"];
+    assert_eq!(after(&founded[..2]), "Who founded Girls Who Code?");
+    assert_eq!(after(&["Who runs the IT department?", "Where is it?"]), "Where is the IT department?");
+}
+
+#[test]
+fn a_fragment_takes_the_place_of_what_something_is_of() {
+    for (before, asked, expected) in [
+        ("What is a vector?", "What about hash maps?", "What are hash maps?"),
+        ("How do I create a vector?", "What about hash maps?", "How do I create hash maps?"),
+        ("What are the rules of ownership?", "And borrowing?", "What are the rules of borrowing?"),
+        ("What are the rules of ownership?", "And the penalties?", "What are the penalties?"),
+        ("Who is the owner of the flat?", "And the house?", "Who is the owner of the house?"),
+        ("And how do slices work?", "What about vectors?", "how do vectors work?"),
+        ("is hash maps slow?", "What about vectors?", "are vectors slow?"),
+    ] {
+        assert_eq!(after(&[before, asked]), expected);
+    }
+}
+
+#[test]
+fn several_things_are_carried_on_together() {
+    for (conversation, expected) in [
+        (
+            &["What are the two string types?", "How do they differ?"][..],
+            "How do the two string types differ?",
+        ),
+        (&["What is Rc and what is Arc?", "How do they differ?"], "How do Rc and Arc differ?"),
+        (&["What is Rc?", "and Arc?", "How do they differ?"], "How do Rc and Arc differ?"),
+        (
+            &["What is Rc?", "What is Arc?", "What is the difference?"],
+            "What is the difference between Rc and Arc?",
+        ),
+        (&["How does Rc differ from Arc?", "Are they safe?"], "Are Rc and Arc safe?"),
+        (&["What is Rc, Arc, or Box?", "Which is faster?"], "Which is faster (Rc, Arc and Box)?"),
+        (&["What is Rc and what is Arc?", "Which one is faster?"], "Which one is faster (Rc and Arc)?"),
+        (&["What are slices?", "Are they safe?"], "Are slices safe?"),
+        (&["What is ownership?", "What is the difference?"], "What is ownership? What is the difference?"),
+        (&["What is Rc?", "What is Rc?", "Are they safe?"], "Are Rc safe?"),
+    ] {
+        assert_eq!(after(conversation), expected);
+    }
+}
+
+#[test]
 fn a_question_that_stands_alone_is_left_to_the_letter() {
     let before = Before { question: "What is ownership?", ..Before::default() };
     for asked in [
@@ -139,6 +213,9 @@ fn a_question_that_stands_alone_is_left_to_the_letter() {
         "Which function returns a value that owns its memory?",
         "Do two threads share the same memory?",
         "Is borrowing the same as lending?",
+        "is hash maps slow?",
+        "Which is the largest planet?",
+        "What is the difference between String and &str?",
         "And how do slices work?",
         "So what is a lifetime?",
         "borrowing rules",

@@ -144,6 +144,21 @@ pub(super) fn points_back(words: &[Word]) -> bool {
     })
 }
 
+/// A question after what sets several things apart, which names none of them: `Which is faster?`, `the difference?`.
+pub(super) fn compares(words: &[Word]) -> bool {
+    let own = words.iter().filter(|word| word.is(Kind::Content));
+    let difference = |word: &Word| word.is_one_of(&["difference", "differences"]);
+    match words {
+        [.., last] if difference(last) => own.filter(|word| !difference(word)).all(Word::is_vague),
+        [which, .., last] if which.is_one_of(&["which"]) && last.is(Kind::Content) => {
+            words[1].is(Kind::Auxiliary) && own.count() == 1
+                || words[1].is_one_of(&["one"]) && points_back(words)
+        }
+        [which, ..] => which.is_one_of(&["which"]) && words.len() > 1 && points_back(words),
+        [] => false,
+    }
+}
+
 /// A few words that make no question: `the lease?`, `And in summer?`.
 pub(super) fn is_fragment(asked: &str, opening: Opening, rest: &[Word]) -> bool {
     let begins = rest.first().is_some_and(|first| first.is_vague());

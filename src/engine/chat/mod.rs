@@ -8,9 +8,12 @@
 //! for it ([`rewrite`]): search knows no pronouns. Only answered turns are what the next one may lean on; where nothing
 //! has been answered yet, the last is better than nothing.
 
+mod action;
+pub mod courtesy;
 pub mod follow_up;
 mod leaning;
 mod markdown;
+mod names;
 mod phrases;
 pub mod rewrite;
 mod topic;
@@ -92,7 +95,7 @@ impl Conversation {
     }
 
     /// `asked` as a question that stands alone: by the model when it is fit for it and its proposal holds, else by rule.
-    /// A first question is as it is. `go_on` is asked while the model writes.
+    /// Of a first question, nothing but courtesies is taken away. `go_on` is asked while the model writes.
     ///
     /// # Errors
     /// Whatever keeps the model from answering at all; a bad proposal is no error.
@@ -102,13 +105,16 @@ impl Conversation {
         rewriter: Option<Rewriter>,
         go_on: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<StandAlone> {
+        let typed = asked.trim();
+        let asked = courtesy::without(typed);
+        let as_it_is = || StandAlone { question: asked.to_owned(), by: (asked != typed).then_some(By::Rule) };
         let leaned_on = self.leaned_on();
-        let Some(last) = leaned_on.last() else { return Ok(StandAlone::literal(asked)) };
+        let Some(last) = leaned_on.last() else { return Ok(as_it_is()) };
         if let Some(rewriter) = rewriter.filter(|rewriter| is_fit(rewriter.generator)) {
             let said: Vec<Said> = leaned_on.iter().map(|turn| turn.said()).collect();
             if let Some(question) = rewrite::proposed(&rewriter, asked, &said, go_on)? {
-                let by = (!rewrite::is_same(&question, asked)).then_some(By::Model);
-                return Ok(by.map_or(StandAlone::literal(asked), |by| StandAlone { question, by: Some(by) }));
+                let is_same = rewrite::is_same(&question, asked);
+                return Ok(if is_same { as_it_is() } else { StandAlone { question, by: Some(By::Model) } });
             }
         }
         let answer = last.said().answer;
@@ -119,10 +125,7 @@ impl Conversation {
             title: last.answer.citations.first().and_then(|citation| citation.title.as_deref()),
         };
         let rewritten = follow_up::stand_alone(asked, &before);
-        Ok(rewritten.map_or_else(
-            || StandAlone::literal(asked),
-            |question| StandAlone { question, by: Some(By::Rule) },
-        ))
+        Ok(rewritten.map_or_else(as_it_is, |question| StandAlone { question, by: Some(By::Rule) }))
     }
 
     /// The turns a follow-up may lean on: what was not found is nothing to go on from.
@@ -195,6 +198,16 @@ mod tests {
         let model = Generator::Scripted(Scripted::new(["What is it?"]));
         let first = asked(&Conversation::default(), " Why does it matter? ", Some(&model));
         assert_eq!(first, StandAlone::literal("Why does it matter?"));
+    }
+
+    #[test]
+    fn courtesies_around_a_question_are_not_asked() {
+        let free = |question: &str| StandAlone { question: question.into(), by: Some(By::Rule) };
+        assert_eq!(asked(&Conversation::default(), "Hello! What is Rust?", None), free("What is Rust?"));
+        let signed = free("Who signed the support contract?");
+        assert_eq!(asked(&contract(), "Thanks! Who signed it?", None), signed);
+        let model = Generator::Scripted(Scripted::new(["What is Rust?"]));
+        assert_eq!(asked(&contract(), "Ok. What is Rust?", Some(&model)), free("What is Rust?"));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use super::names;
 use crate::text::terms::fold;
 
 /// What a word does in a question.
@@ -86,6 +87,7 @@ pub(super) fn words(text: &str) -> Vec<Word<'_>> {
             None => push(core.start + start..end, breaks),
         }
     }
+    names::mark(&mut words);
     words
 }
 
@@ -208,13 +210,14 @@ const VAGUE_VERBS: &str = "
 
 /// Verbs that follow a subject in questions, and that a phrase therefore ends before.
 const VERBS: &str = "
-    accept add affect agree allow appear approve arrive ask avoid become begin behave belong borrow break bring
-    build buy call cancel cause change charge check choose close compare compile consist contain copy cost cover
-    crash create decide define deliver depend deserve die differ drop eat end enforce ensure exist expect expire
-    fail fall feel find finish fit follow free get grow handle help hold implement improve include increase keep
-    know leave let live look lose make manage meet move need offer open own pay prevent produce provide put
-    reach read receive refer relate remain renew replace require return run see sell send share sign start stay
-    stop store support survive take terminate think try turn use want wear write
+    accept add affect agree allow appear append approve arrive ask avoid become begin behave belong borrow
+    break bring build buy call cancel cause change charge check choose close compare compile consist contain
+    convert copy cost cover crash create decide define delete deliver depend deserve die differ drop eat end
+    enforce ensure exist expect expire fail fall feel find finish fit follow free get grow handle help hold
+    implement improve include increase insert iterate keep know leave let live look lose make manage meet
+    move need offer open own pay prevent produce provide push put reach read receive refer relate remain
+    remove renew replace require return run see sell send share sign start stay stop store support survive
+    take terminate think try turn use want wear write
 ";
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub use walk::{File, Walk, walk};
 
 use super::boundaries::trimmed;
 use super::document::{Document, Format};
+use crate::bytes::size;
 use crate::error::{Error, IoContext, Result};
 
 /// The byte order mark some editors write; it stays in the source and belongs to no block.
@@ -49,12 +50,11 @@ pub fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
     if length <= most {
         return Ok(bytes);
     }
-    let megabytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     Err(Error::too_long(format!(
-        "`{}` has {:.1} MB, a document at most {:.1}",
+        "`{}` has {}, a document at most {}",
         path.display(),
-        megabytes(length),
-        megabytes(most)
+        size(length),
+        size(most)
     )))
 }
 

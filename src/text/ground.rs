@@ -4,8 +4,10 @@
 //! are close, hold at least three quarters of the claim's content words (all of them, when there are only a few), with
 //! * every capitalised name exactly as written,
 //! * every number exactly as written, near what the claim counts or says with it,
-//! * and every word that the claim has from the question: what a claim is about is not among the quarter that may be
-//!   missing. What the question names may stand in the headings or in another passage of the same document.
+//! * every word that the claim has from the question: what a claim is about is not among the quarter that may be missing.
+//!   What the question names may stand in the headings or in another passage of the same document;
+//! * and, in one sentence, all names and numbers that the claim adds to the question, with at least half of the question's
+//!   words that it repeats: a name from the next sentence is another answer.
 //!
 //! A claim that says "not" where its source does not (or the other way round) is contradicted, whatever its words. This
 //! catches invented facts, not bad reasoning: a claim that rearranges its source's own words can still be wrong.
@@ -180,6 +182,12 @@ impl<'a> Wanted<'a> {
         wanted
     }
 
+    /// Whether the question says this word too.
+    fn repeats(&self, word: &str) -> bool {
+        let mut terms = terms(word).into_iter().peekable();
+        terms.peek().is_some() && terms.all(|term| self.asked.contains_key(&term.text))
+    }
+
     fn all_required(&self) -> Vec<String> {
         let numbers = self.numbers.iter().map(|number| number.written);
         numbers.chain(self.names.iter().copied()).map(str::to_owned).collect()
@@ -249,33 +257,44 @@ impl<'a> Source<'a> {
 
         let numbers = wanted.numbers.iter().filter(|number| !self.has(number)).map(|number| number.written);
         let names = wanted.names.iter().copied().filter(|name| !self.names(name, wanted));
-        let mut missing: Vec<&str> = numbers.chain(names).collect();
         let asked = wanted.asked.iter().filter(|(term, _)| !self.document_terms.contains(*term));
-        asked.for_each(|(_, written)| {
-            if !missing.contains(written) {
+        let mut missing: Vec<&str> = Vec::new();
+        for written in numbers.chain(names).chain(asked.map(|(_, written)| *written)) {
+            if !missing.contains(&written) {
                 missing.push(written);
             }
-        });
+        }
         let missing: Vec<String> = missing.into_iter().map(str::to_owned).collect();
 
         let contradicted =
             quoted.first().is_some_and(|&best| self.denies(&self.sentences[best].range, wanted));
         let enough = if said.len() <= FEW_WORDS { 1.0 } else { MIN_RECALL };
-        let supported = recall >= enough && missing.is_empty() && !contradicted && !quoted.is_empty();
+        let answers = quoted.iter().any(|&at| self.answers(&self.sentences[at], wanted));
+        let supported = recall >= enough && missing.is_empty() && !contradicted && answers;
         let mut quotes: Vec<_> = quoted.into_iter().map(|at| self.sentences[at].range.clone()).collect();
         quotes.sort_by_key(|range| range.start);
         Verdict { supported, recall, missing, contradicted, quotes }
     }
 
+    /// Whether the sentence has all that the claim adds to the question in names and numbers, and enough of what it repeats
+    /// of it. Repeated names do not count: a document calls its subject by name once, and "it" from then on.
+    fn answers(&self, sentence: &Quotable, wanted: &Wanted) -> bool {
+        let numbers = wanted.numbers.iter().map(|number| number.written);
+        let mut added = numbers.chain(wanted.names.iter().copied()).filter(|word| !wanted.repeats(word));
+        let here = |word: &str| sentence.written.contains(word) || self.header.contains(word);
+        let repeated = wanted.asked.iter().filter(|(_, written)| !wanted.names.contains(written));
+        let repeated: Vec<&String> = repeated.map(|(term, _)| term).collect();
+        let said = repeated
+            .iter()
+            .filter(|term| sentence.terms.contains(**term) || self.header_terms.contains(**term));
+        added.all(here) && 2 * said.count() >= repeated.len()
+    }
+
     /// Whether the name stands here, or, if the question has it, in the document.
     fn names(&self, name: &str, wanted: &Wanted) -> bool {
-        let is_asked = || {
-            let mut terms = terms(name).into_iter();
-            terms.all(|term| wanted.asked.contains_key(&term.text))
-        };
         self.words.iter().any(|(written, _)| *written == name)
             || self.header.contains(name)
-            || (self.document.contains(name) && is_asked())
+            || (self.document.contains(name) && wanted.repeats(name))
     }
 
     /// Whether the number stands near what it is the number of.
@@ -287,6 +306,7 @@ impl<'a> Source<'a> {
         (0..self.words.len()).filter(|&at| self.words[at].0 == number.written).any(|at| {
             match &number.counted {
                 Some(counted) => near(at, COUNTED).any(|term| term == counted),
+                None if number.said_with.is_empty() => true,
                 None => near(at, NEAR).any(|term| number.said_with.contains(term)),
             }
         })

@@ -262,3 +262,11 @@ fn words_from_here_and_there_make_no_claim() {
     assert!(grounded("", "Tea grows slowly and is picked by hand.", &[("a.txt", text)]));
     assert!(!grounded("", "Milk grows slowly.", &[("a.txt", text)]));
 }
+
+#[test]
+fn a_name_from_the_next_sentence_is_another_answer() {
+    let text = "Iran was the second largest producer of oil. Saudi Arabia raised its prices. It was a shock.";
+    let question = "Who was the second largest producer of oil?";
+    assert!(grounded(question, "The second largest producer of oil was Iran.", &[("a.txt", text)]));
+    assert!(!grounded(question, "The second largest producer of oil was Saudi Arabia.", &[("a.txt", text)]));
+}

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::answer::header;
+use super::to_the_point::beside_the_point;
 use super::{Answer, Answering, Ask, Generation, Progress, PromptName, Tokens};
 use crate::error::Result;
 use crate::generate::{OnText, Sampling};
@@ -63,6 +64,11 @@ impl Ask<'_> {
             answer.fallback = Some(objection(text, &grounding));
             return Ok(None);
         }
+        if let Some(objection) = beside_the_point(question, text, &grounding, &sources(&grounding, &evidence))
+        {
+            answer.fallback = Some(objection.to_owned());
+            return Ok(None);
+        }
         answer.mode = Answering::Generate;
         Ok(Some(self.cite_claims(text, &grounding, shown, answer)))
     }
@@ -112,6 +118,16 @@ impl Ask<'_> {
 fn refuses(template: &Template, text: &str) -> bool {
     let plain = |text: &str| text.trim_end_matches('.').trim().to_lowercase();
     template.var("refusal").is_some_and(|refusal| plain(text).starts_with(&plain(refusal)))
+}
+
+/// The sentences that the claims rest on, and the headings over them.
+fn sources<'a>(grounding: &Grounding, evidence: &[Evidence<'a>]) -> Vec<&'a str> {
+    let cited = grounding.claims.iter().filter_map(|claim| Some((claim, evidence.get(claim.passage?)?)));
+    let texts = cited.flat_map(|(claim, evidence)| {
+        let quotes = claim.quotes.iter().map(|quote| &evidence.text[quote.clone()]);
+        quotes.chain([evidence.header])
+    });
+    texts.collect()
 }
 
 /// Why a generated text is not accepted, in words for the person.

@@ -7,6 +7,7 @@
 mod answer;
 mod extractive;
 mod generated;
+mod to_the_point;
 mod wording;
 
 use std::collections::{BTreeMap, BTreeSet};

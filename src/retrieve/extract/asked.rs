@@ -62,6 +62,14 @@ impl Asked {
         new as f32 / said.len().max(1) as f32
     }
 
+    /// Whether more is asked for than yes or no.
+    pub fn wants_a_fact(&self) -> bool {
+        const ASKING: &[&str] = &[
+            "what", "which", "who", "whom", "whose", "when", "where", "why", "how", "what's", "whats", "list",
+        ];
+        ASKING.iter().any(|word| self.words.contains(*word))
+    }
+
     /// Whether a capital stands where no sentence begins, on a word the question does not have.
     fn has_name(&self, sentence: &str) -> bool {
         let listed = words(sentence);

@@ -157,7 +157,8 @@ mod tests {
                 prop_assert!(document.text[at..piece.text].chars().all(char::is_whitespace));
                 let shown = &document.text[piece.text..piece.text + piece.text_len];
                 let raw = &document.source[piece.source..piece.source + piece.source_len];
-                if piece.text_len == piece.source_len {
+                // An entity may be as long as what it stands for: `&#0` is U+FFFD in three bytes.
+                if piece.text_len == piece.source_len && !raw.starts_with('&') {
                     prop_assert_eq!(shown, raw);
                 }
                 at = piece.text + piece.text_len;

@@ -11,6 +11,7 @@ mod config;
 mod device;
 mod doctor;
 mod endpoint;
+mod eval;
 mod help;
 mod ingest;
 mod interrupt;
@@ -81,6 +82,9 @@ enum Command {
     #[command(subcommand)]
     Config(config::Config),
     Doctor(doctor::Doctor),
+    /// Measure how good search is, on collections that people have judged
+    #[command(subcommand)]
+    Eval(eval::Eval),
     Verify(verify::Verify),
     Completions(completions::Completions),
     Man(completions::Man),
@@ -147,6 +151,7 @@ fn run(cli: Cli, printer: &Printer) -> Result<Ending> {
         // A person who mends the file has to find it.
         Command::Config(Config::Path) => config::path(&Settings::in_spite_of_config(home)?.0, printer),
         Command::Doctor(command) => doctor::run(&command, home, printer),
+        Command::Eval(command) => eval::run(&command, &settings()?, printer),
         Command::Verify(command) => verify::run(&command, &settings()?, printer),
         Command::Completions(command) => completions::completions(&command, printer),
         Command::Man(command) => completions::man(&command, printer),

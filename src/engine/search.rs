@@ -24,6 +24,17 @@ pub enum Mode {
     Hybrid,
 }
 
+impl Mode {
+    /// As `--mode` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dense => "dense",
+            Self::Lexical => "lexical",
+            Self::Hybrid => "hybrid",
+        }
+    }
+}
+
 /// Candidates of both legs, best first, and their fusion.
 pub struct Found {
     pub dense: Vec<(ChunkId, f32)>,
@@ -84,15 +95,25 @@ pub fn search(reader: &Reader, fusion: &profile::Fusion, query: &Query, k: usize
         Mode::Dense => Vec::new(),
         _ => reader.lexical(query.text, candidates)?,
     };
-    let ranked = match query.mode {
-        Mode::Dense => alone(&dense, |leg| Legs { dense: Some(leg), lexical: None }),
-        Mode::Lexical => alone(&lexical, |leg| Legs { dense: None, lexical: Some(leg) }),
+    let ranked = rank(query.mode, fusion, &dense, &lexical);
+    Ok(Found { dense, lexical, ranked })
+}
+
+/// What the legs found as one list, best first.
+pub fn rank(
+    mode: Mode,
+    fusion: &profile::Fusion,
+    dense: &[(ChunkId, f32)],
+    lexical: &[(ChunkId, f32)],
+) -> Vec<(ChunkId, f32, Legs)> {
+    match mode {
+        Mode::Dense => alone(dense, |leg| Legs { dense: Some(leg), lexical: None }),
+        Mode::Lexical => alone(lexical, |leg| Legs { dense: None, lexical: Some(leg) }),
         Mode::Hybrid => {
-            let fused = method(fusion).fuse(&dense, &lexical);
+            let fused = method(fusion).fuse(dense, lexical);
             fused.into_iter().map(|fused| (fused.id, fused.score, fused.legs)).collect()
         }
-    };
-    Ok(Found { dense, lexical, ranked })
+    }
 }
 
 impl Found {

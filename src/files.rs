@@ -13,7 +13,11 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     // A bare file name has the parent "", which names no folder.
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(dir).at("create", dir)?;
-    let mut aside = tempfile::NamedTempFile::new_in(dir).at("create a file in", dir)?;
+    let mut aside = tempfile::Builder::new();
+    // Readable as any new file is, and not by its owner only, as temporary files are.
+    #[cfg(unix)]
+    aside.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut aside = aside.tempfile_in(dir).at("create a file in", dir)?;
     aside.write_all(bytes).and_then(|()| aside.as_file().sync_all()).at("write", path)?;
     aside.persist(path).map_err(|error| error.error).at("write", path)?;
     Ok(())

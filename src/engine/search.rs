@@ -95,14 +95,15 @@ pub fn search(reader: &Reader, fusion: &profile::Fusion, query: &Query, k: usize
         Mode::Dense => Vec::new(),
         _ => reader.lexical(query.text, candidates)?,
     };
-    let ranked = rank(query.mode, fusion, &dense, &lexical);
+    let ranked = rank(query.mode, fusion, candidates, &dense, &lexical);
     Ok(Found { dense, lexical, ranked })
 }
 
-/// What the legs found as one list, best first.
+/// What the legs found as one list, best first; `asked` is how many candidates they were asked for.
 pub fn rank(
     mode: Mode,
     fusion: &profile::Fusion,
+    asked: usize,
     dense: &[(ChunkId, f32)],
     lexical: &[(ChunkId, f32)],
 ) -> Vec<(ChunkId, f32, Legs)> {
@@ -110,7 +111,7 @@ pub fn rank(
         Mode::Dense => alone(dense, |leg| Legs { dense: Some(leg), lexical: None }),
         Mode::Lexical => alone(lexical, |leg| Legs { dense: None, lexical: Some(leg) }),
         Mode::Hybrid => {
-            let fused = method(fusion).fuse(dense, lexical);
+            let fused = method(fusion).fuse(dense, lexical, asked);
             fused.into_iter().map(|fused| (fused.id, fused.score, fused.legs)).collect()
         }
     }
@@ -138,6 +139,6 @@ fn alone(leg: &[(ChunkId, f32)], legs: impl Fn(Leg) -> Legs) -> Vec<(ChunkId, f3
 fn method(fusion: &profile::Fusion) -> Fusion {
     match fusion.method {
         Method::Rrf => Fusion::Rrf { k: fusion.k },
-        Method::Convex => Fusion::Convex { alpha: fusion.alpha },
+        Method::Convex => Fusion::Convex { alpha: fusion.alpha, scale: fusion.scale },
     }
 }

@@ -34,6 +34,8 @@ pub struct Judged {
 /// What the legs found. A leg that no mode needs is empty.
 #[derive(Debug, Default)]
 pub struct Found {
+    /// How many candidates a leg was asked for.
+    pub asked: usize,
     pub dense: Leg,
     pub lexical: Leg,
 }
@@ -122,7 +124,7 @@ impl Judged {
         let candidates = |leg: &'_ Leg, at: usize| leg.get(at).cloned().unwrap_or_default();
         let ranking = |at: usize| {
             let (dense, lexical) = (candidates(&found.dense, at), candidates(&found.lexical, at));
-            let ranked = search::rank(mode, fusion, &dense, &lexical);
+            let ranked = search::rank(mode, fusion, found.asked, &dense, &lexical);
             let mut ranking: Ranking<'_> = ranked
                 .iter()
                 .filter_map(|&(id, score, _)| Some((self.passages.get(id as usize)?.id.as_str(), score)))

@@ -276,6 +276,7 @@ fn help_in_short_and_at_length() {
       config       Show the settings and where each comes from
 
     More:
+      eval         Measure how good search is, on collections that people have judged
       verify       Compare a model's numbers with a reference made elsewhere
       completions  Print a completion script for a shell
       man          Print the manual page, or write one for every command
@@ -311,6 +312,7 @@ fn help_in_short_and_at_length() {
       config       Show the settings and where each comes from
 
     More:
+      eval         Measure how good search is, on collections that people have judged
       verify       Compare a model's numbers with a reference made elsewhere
       completions  Print a completion script for a shell
       man          Print the manual page, or write one for every command

@@ -20,6 +20,7 @@ use crate::eval::stats::{Bootstrap, CONFIDENCE, Difference, Estimate, SIGNIFICAN
 use crate::eval::trec;
 use crate::index::Profile;
 use crate::index::profile::{Fusion, Method};
+use crate::retrieve::fuse::Scale;
 
 /// Measure search on a collection that people have judged
 ///
@@ -94,8 +95,10 @@ enum Modes {
 enum Way {
     /// By ranks
     Rrf,
-    /// By scores
+    /// By scores, as far apart as they are
     Convex,
+    /// By scores, each leg's stretched from 0 to 1
+    Minmax,
 }
 
 impl Modes {
@@ -147,7 +150,7 @@ pub fn run(command: &Retrieval, settings: &Settings, printer: &Printer) -> Resul
     let modes = command.mode.each();
     let k = usize::from(command.k);
     let candidates = profile.fusion.candidates.max(k);
-    let mut found = Found::default();
+    let mut found = Found { asked: candidates, ..Found::default() };
     if modes.iter().any(|mode| *mode != Mode::Dense) {
         found.lexical = judged.lexical(&profile.lexical, candidates)?;
     }
@@ -202,20 +205,22 @@ pub fn run(command: &Retrieval, settings: &Settings, printer: &Printer) -> Resul
 /// The profile, with what the command line says of fusion.
 fn profile(command: &Retrieval) -> Result<Profile> {
     let mut profile = command.profile.as_deref().map(Profile::load).transpose()?.unwrap_or_default();
+    let fusion = &mut profile.fusion;
     match command.fusion {
-        Some(Way::Rrf) => profile.fusion.method = Method::Rrf,
-        Some(Way::Convex) => profile.fusion.method = Method::Convex,
+        Some(Way::Rrf) => fusion.method = Method::Rrf,
+        Some(Way::Convex) => (fusion.method, fusion.scale) = (Method::Convex, Scale::Natural),
+        Some(Way::Minmax) => (fusion.method, fusion.scale) = (Method::Convex, Scale::MinMax),
         None => {}
     }
     if let Some(alpha) = command.alpha {
         if !(0.0..=1.0).contains(&alpha) {
             return Err(Error::invalid(format!("--alpha {alpha} is no share")).hint("from 0 to 1"));
         }
-        if profile.fusion.method != Method::Convex {
+        if fusion.method != Method::Convex {
             return Err(Error::invalid("--alpha weighs scores, and the legs are fused by ranks")
                 .hint("add --fusion convex"));
         }
-        profile.fusion.alpha = alpha;
+        fusion.alpha = alpha;
     }
     Ok(profile)
 }
@@ -224,7 +229,7 @@ fn profile(command: &Retrieval) -> Result<Profile> {
 fn fused(fusion: &Fusion) -> Value {
     match fusion.method {
         Method::Rrf => json!({ "method": "rrf", "k": fusion.k }),
-        Method::Convex => json!({ "method": "convex", "alpha": fusion.alpha }),
+        Method::Convex => json!({ "method": "convex", "scale": fusion.scale, "alpha": fusion.alpha }),
     }
 }
 

@@ -17,7 +17,7 @@ pub type Examples = &'static [(&'static str, &'static str)];
 const GROUPS: [(&str, &[&str]); 3] = [
     ("Ask your documents", &["quickstart", "ingest", "ask", "chat", "search"]),
     ("Keep things in order", &["doctor", "collections", "models", "config"]),
-    ("More", &["eval", "verify", "completions", "man", "help"]),
+    ("More", &["eval", "tune-fusion", "verify", "completions", "man", "help"]),
 ];
 
 const START: Examples = &[

@@ -11,7 +11,7 @@ use crate::run::{Folder, Ran};
 use crate::tiny;
 
 /// Every command, as it is typed.
-const COMMANDS: [&[&str]; 17] = [
+const COMMANDS: [&[&str]; 19] = [
     &["quickstart"],
     &["ingest"],
     &["ask"],
@@ -26,6 +26,8 @@ const COMMANDS: [&[&str]; 17] = [
     &["models", "path"],
     &["config", "show"],
     &["config", "path"],
+    &["eval", "retrieval"],
+    &["tune-fusion"],
     &["verify"],
     &["completions"],
     &["man"],
@@ -277,6 +279,7 @@ fn help_in_short_and_at_length() {
 
     More:
       eval         Measure how good search is, on collections that people have judged
+      tune-fusion  Fit the fusion of a collection to judged questions
       verify       Compare a model's numbers with a reference made elsewhere
       completions  Print a completion script for a shell
       man          Print the manual page, or write one for every command
@@ -313,6 +316,7 @@ fn help_in_short_and_at_length() {
 
     More:
       eval         Measure how good search is, on collections that people have judged
+      tune-fusion  Fit the fusion of a collection to judged questions
       verify       Compare a model's numbers with a reference made elsewhere
       completions  Print a completion script for a shell
       man          Print the manual page, or write one for every command
@@ -539,7 +543,7 @@ fn the_manual_has_a_page_for_every_command() {
     folder.ok(&["man", "pages"]);
     let name = |words: &[&str]| format!("incontext-{}.1", words.join("-"));
     let mut expected: BTreeSet<String> = COMMANDS.map(name).into();
-    expected.extend(["collections", "models", "config"].map(|group| name(&[group])));
+    expected.extend(["collections", "models", "config", "eval"].map(|group| name(&[group])));
     expected.insert("incontext.1".into());
     let entries = fs::read_dir(folder.at("pages")).unwrap();
     let written = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());

@@ -120,3 +120,55 @@ fn what_is_wrong_is_said_with_file_and_line() {
     assert!(partly.err.contains("1 judged documents are not in the corpus"), "{partly:#?}");
     assert!(partly.err.contains("line 3"), "{partly:#?}");
 }
+
+#[test]
+fn fusion_is_fitted_to_judged_questions_and_written_to_the_profile() {
+    let folder = Folder::with(&[("tiny.toml", tiny::PROFILE)]);
+    let encoder = tiny::encoder(&folder.at("encoder"), 0);
+    let encoder = encoder.to_str().unwrap();
+    let (mut questions, mut judged) = (String::new(), String::from("query-id\tcorpus-id\tscore\n"));
+    for at in 0..12 {
+        // Neighbours share words, so that the encoder, whose vectors mean nothing, takes one for another.
+        let words = [tiny::word(at), tiny::word(at + 1), tiny::word(at + 40), tiny::word(at)].join(" ");
+        folder.write(&format!("notes/{at}.txt"), &words);
+        questions += &format!("{{\"_id\": {at}, \"text\": \"{}\"}}\n", tiny::word(at));
+        judged += &format!("{at}\tnotes/{at}.txt\t1\n");
+    }
+    folder.write("q.jsonl", &questions);
+    folder.write("r.tsv", &judged);
+    folder.write("elsewhere.tsv", &judged.replace("notes/", "other/"));
+    folder.ok(&["ingest", "notes", "--embedder", encoder, "--profile", "tiny.toml"]);
+    let profile = folder.at(".incontext/collections/default/profile.toml");
+    let toml = fs::read_to_string(&profile).unwrap();
+    assert!(toml.contains("method = \"convex\"") && toml.contains("scale = \"natural\""), "{toml}");
+    // By meaning only, which this encoder has none of.
+    fs::write(
+        &profile,
+        toml.replace("alpha = 0.699999988079071", "alpha = 1.0").replace("alpha = 0.7\n", "alpha = 1.0\n"),
+    )
+    .unwrap();
+    let before = fs::read_to_string(&profile).unwrap();
+    assert!(before.contains("alpha = 1.0"), "{before}");
+
+    let arguments = ["tune-fusion", "--queries", "q.jsonl", "--qrels", "r.tsv", "--json"];
+    let dry = folder.ok(&[&arguments[..], &["--dry-run"]].concat());
+    assert_eq!(dry.json()["written"], false);
+    assert!(dry.err.contains("12 judged questions say little"), "{dry:#?}");
+    assert_eq!(fs::read_to_string(&profile).unwrap(), before);
+
+    let fitted = folder.ok(&arguments).json();
+    assert_eq!((&fitted["written"], &fitted["questions"]), (&true.into(), &12.into()), "{fitted:#}");
+    assert!(fitted["gain"]["mean"].as_f64().unwrap() > 0.0);
+    let alpha = fitted["best"]["alpha"].as_f64().unwrap();
+    let shown = folder.ok(&["collections", "show", "--json"]).json();
+    assert_eq!(shown["profile"]["fusion"]["alpha"].as_f64().unwrap(), alpha);
+    assert!(alpha < 1.0);
+    let again = folder.ok(&arguments).json();
+    assert_eq!(again["written"], false, "nothing is better than the best: {again:#}");
+    let first = folder.ok(&["search", &tiny::word(3), "--json"]).json();
+    assert_eq!(first["hits"][0]["path"], "notes/3.txt");
+
+    let elsewhere = folder.run(&["tune-fusion", "--queries", "q.jsonl", "--qrels", "elsewhere.tsv"]);
+    assert_eq!(elsewhere.code, Some(1));
+    assert!(elsewhere.err.contains("such as `notes/0.txt`"), "{elsewhere:#?}");
+}

@@ -299,7 +299,9 @@ fn show(judged: &Judged, figures: &[Figures], comparisons: &[Comparison], printe
         };
         printer.line(format!("{name:<10}{}", figures.iter().map(cell).collect::<String>()).trim_end())?;
     }
-    printer.line("")?;
+    if !comparisons.is_empty() {
+        printer.line("")?;
+    }
     for Comparison { better, than, metric, difference, adjusted_p, significant } in comparisons {
         let Estimate { mean, low, high } = difference.estimate;
         let verdict = if *significant { "significant" } else { "may be luck" };
@@ -309,8 +311,9 @@ fn show(judged: &Judged, figures: &[Figures], comparisons: &[Comparison], printe
             than.name()
         ))?;
     }
+    let tests = if comparisons.is_empty() { "" } else { "; p by paired bootstrap, corrected by Holm" };
     printer.note(format!(
-        "in brackets the {:.0} % interval, by bootstrap over the questions; p by paired bootstrap, corrected by Holm",
+        "in brackets the {:.0} % interval, by bootstrap over the questions{tests}",
         100.0 * CONFIDENCE
     ));
     Ok(())

@@ -69,7 +69,7 @@ impl Fusion {
             Self::Convex { alpha, .. } => (alpha, 1.0 - alpha),
         };
         let mut found: BTreeMap<ChunkId, Legs> = BTreeMap::new();
-        for (id, leg) in self.leg(dense, dense_weight, |scored| Natural::cosines(scored)) {
+        for (id, leg) in self.leg(dense, dense_weight, |scored| Natural::cosines(scored, asked)) {
             found.entry(id).or_default().dense = Some(leg);
         }
         for (id, leg) in self.leg(lexical, lexical_weight, |scored| Natural::words(scored, asked)) {
@@ -127,14 +127,12 @@ struct Natural {
 }
 
 impl Natural {
-    fn cosines(ranked: &[(ChunkId, f32)]) -> Self {
-        Self { floor: bounds(ranked).0, unit: 1.0 }
+    fn cosines(ranked: &[(ChunkId, f32)], asked: usize) -> Self {
+        Self { floor: floor(ranked, asked), unit: 1.0 }
     }
 
-    /// A leg that named all it had leaves passages at 0 that share no word with the question.
     fn words(ranked: &[(ChunkId, f32)], asked: usize) -> Self {
-        let (least, most) = bounds(ranked);
-        Self { floor: if ranked.len() < asked { 0.0 } else { least }, unit: most }
+        Self { floor: floor(ranked, asked), unit: bounds(ranked).1 }
     }
 
     /// 0 for what is no number, and where there is no best to measure by.
@@ -142,6 +140,12 @@ impl Natural {
         let share = (score - self.floor) / self.unit;
         if share.is_finite() { share.max(0.0) } else { 0.0 }
     }
+}
+
+/// What a passage has at most that a leg did not name: as much as the last it named, or nothing if it named all it had.
+fn floor(ranked: &[(ChunkId, f32)], asked: usize) -> f32 {
+    let (least, _) = bounds(ranked);
+    if ranked.len() < asked { least.min(0.0) } else { least }
 }
 
 /// The least and the most of a leg's finite scores.
@@ -208,12 +212,13 @@ mod tests {
         let (knowing, lost) = ([(2, 0.7), (3, 0.2)], [(2, 0.55), (3, 0.5)]);
         let close =
             |score: f32, expected: f32| assert!((score - expected).abs() < 1e-6, "{score} {expected}");
-        let fused = natural.fuse(&knowing, &words, 100);
+        let fused = natural.fuse(&knowing, &words, 2);
         assert_eq!(ids(&fused), [2, 1, 3]);
-        close(fused[0].score, 0.7 * (0.7 - 0.2) + 0.3 * (3.0 / 9.0));
+        close(fused[0].score, 0.7 * (0.7 - 0.2));
+        close(fused[1].score, 0.3 * (9.0 - 3.0) / 9.0);
         close(fused[2].score, 0.0);
-        assert_eq!(ids(&natural.fuse(&lost, &words, 100)), [1, 2, 3]);
-        assert_eq!(ids(&minmax(0.7).fuse(&lost, &words, 100)), [2, 1, 3], "stretched, it does");
+        assert_eq!(ids(&natural.fuse(&lost, &words, 2)), [1, 2, 3]);
+        assert_eq!(ids(&minmax(0.7).fuse(&lost, &words, 2)), [2, 1, 3], "stretched, it does");
     }
 
     #[test]
@@ -227,6 +232,9 @@ mod tests {
         assert_eq!(shares(&[(1, 8.0), (2, 6.0)], 100), [100.0, 75.0]);
         assert_eq!(shares(&[(1, 8.0), (2, 6.0)], 2), [25.0, 0.0]);
         assert_eq!(shares(&[(1, 0.0), (2, f32::NAN)], 100), [0.0, 0.0]);
+        let cosines = natural.fuse(&[(1, 0.5), (2, -0.1)], &[], 100);
+        let share = |at: usize| (cosines[at].score * 100.0).round();
+        assert_eq!([share(0), share(1)], [42.0, 0.0], "opposites stay apart, too");
     }
 
     #[test]

@@ -9,11 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::data::{Judgements, Question};
 use super::metrics::Metric;
 use super::stats::{Bootstrap, Difference, Estimate};
-use crate::engine::search::{self, Mode};
 use crate::error::Result;
-use crate::index::profile::{Fusion, Method};
+use crate::index::profile::{Fusion, Method, Scale};
 use crate::index::{ChunkId, Reader};
-use crate::retrieve::fuse::Scale;
+use crate::retrieve::rank::{Mode, rank};
 
 /// Steps from 0 to 1.
 const STEPS: u16 = 20;
@@ -70,7 +69,7 @@ pub fn fit(
             let judged: Vec<i64> = of.into_iter().flatten().map(|(_, judgement)| judgement.score).collect();
             let Candidates { dense, lexical } = candidates;
             let mut seen = BTreeSet::new();
-            let ranked = search::rank(Mode::Hybrid, fusion, asked, dense, lexical);
+            let ranked = rank(Mode::Hybrid, fusion, asked, dense, lexical);
             let documents =
                 ranked.iter().filter_map(|(id, ..)| paths.get(id)).filter(|path| seen.insert(*path));
             METRIC.of(&documents.map(|path| score(path)).collect::<Vec<_>>(), &judged)

@@ -2,7 +2,7 @@
 //!
 //! One passage is one document, whole and uncut: what is measured is search, not chunking. A title is put before the text
 //! as the header of a chunk is. The legs are the product's: words by [`Words`] in a folder that is gone afterwards, vectors
-//! compared one by one, lists fused by [`search::rank`]. Where vectors come from is the caller's business.
+//! compared one by one, lists fused by [`rank`]. Where vectors come from is the caller's business.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use rayon::prelude::*;
 use super::data::{self, Judgements, Passage, Question, Source};
 use super::metrics::Metric;
 use super::trec::{self, Ranking};
-use crate::engine::search::{self, Mode};
 use crate::error::{Error, IoContext, Result};
 use crate::index::profile::{Fusion, Lexical};
 use crate::index::{ChunkId, Store, Words, WordsWriter, store};
+use crate::retrieve::rank::{Mode, rank};
 use crate::text::chunk;
 
 /// Of one leg: for each question its candidates, best first.
@@ -124,7 +124,7 @@ impl Judged {
         let candidates = |leg: &'_ Leg, at: usize| leg.get(at).cloned().unwrap_or_default();
         let ranking = |at: usize| {
             let (dense, lexical) = (candidates(&found.dense, at), candidates(&found.lexical, at));
-            let ranked = search::rank(mode, fusion, found.asked, &dense, &lexical);
+            let ranked = rank(mode, fusion, found.asked, &dense, &lexical);
             let mut ranking: Ranking<'_> = ranked
                 .iter()
                 .filter_map(|&(id, score, _)| Some((self.passages.get(id as usize)?.id.as_str(), score)))

@@ -10,7 +10,6 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, IoContext, Result};
-use crate::retrieve::fuse::Scale;
 use crate::text::chunk::Limits;
 
 /// The profile the binary carries; `index/default.toml`.
@@ -130,6 +129,18 @@ const MINMAX_ALPHA: f32 = 0.5;
 pub enum Method {
     Rrf,
     Convex,
+}
+
+/// What a convex combination makes of a leg's scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scale {
+    /// The leg's best candidate has 1 and its worst 0. What profiles meant before there was a choice.
+    #[default]
+    MinMax,
+    /// How far above the floor a score is, the floor being what a passage has at most that the leg did not name: a cosine
+    /// as it is; BM25, whose own bounds depend on the question, as a share of the leg's best.
+    Natural,
 }
 
 impl Default for Vectors {

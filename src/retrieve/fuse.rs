@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Leg, Legs};
 use crate::index::ChunkId;
+use crate::index::profile::Scale;
 
 /// How two legs become one list.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -29,18 +30,6 @@ pub enum Fusion {
         #[serde(default)]
         scale: Scale,
     },
-}
-
-/// What a convex combination makes of a leg's scores.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Scale {
-    /// The leg's best candidate has 1 and its worst 0. What profiles meant before there was a choice.
-    #[default]
-    MinMax,
-    /// How far above the floor a score is, the floor being what a passage has at most that the leg did not name: a cosine
-    /// as it is; BM25, whose own bounds depend on the question, as a share of the leg's best.
-    Natural,
 }
 
 impl Default for Fusion {
@@ -61,8 +50,7 @@ pub struct Fused {
 impl Fusion {
     /// Best first. Legs are put in order here (score, then id), so the result depends on what they hold and not on how
     /// they came; a chunk named twice in a leg counts once, with its better score, and a score that is not a number
-    /// comes last.
-    /// `asked` is how many candidates a leg was asked for: one that names fewer has no others to name.
+    /// comes last. `asked` is how many candidates a leg was asked for: one that names fewer has no others to name.
     pub fn fuse(self, dense: &[(ChunkId, f32)], lexical: &[(ChunkId, f32)], asked: usize) -> Vec<Fused> {
         let (dense_weight, lexical_weight) = match self {
             Self::Rrf { .. } => (1.0, 1.0),

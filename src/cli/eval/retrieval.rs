@@ -11,7 +11,6 @@ use crate::cli::printer::Printer;
 use crate::cli::settings::Settings;
 use crate::cli::{Ending, device, help, load};
 use crate::embed::{Cache, Embedder};
-use crate::engine::search::Mode;
 use crate::error::{Error, Result};
 use crate::eval::data::Source;
 use crate::eval::metrics::Metric;
@@ -19,8 +18,8 @@ use crate::eval::retrieval::{Found, Judged, Leg};
 use crate::eval::stats::{Bootstrap, CONFIDENCE, Difference, Estimate, SIGNIFICANT, holm};
 use crate::eval::trec;
 use crate::index::Profile;
-use crate::index::profile::{Fusion, Method};
-use crate::retrieve::fuse::Scale;
+use crate::index::profile::{Fusion, Method, Scale};
+use crate::retrieve::rank::Mode;
 
 /// Measure search on a collection that people have judged
 ///

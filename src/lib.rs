@@ -79,6 +79,7 @@ pub mod embed;
 pub mod engine;
 pub mod error;
 pub mod eval;
+mod files;
 pub mod generate;
 mod http;
 pub mod hub;

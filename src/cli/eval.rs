@@ -1,6 +1,7 @@
-//! `incontext eval`: retrieval and answers, held against what is known to be right.
+//! `incontext eval`: how good is it? A file for each thing that is measured.
 
 mod qa;
+mod retrieval;
 
 use clap::Subcommand;
 
@@ -12,10 +13,12 @@ use crate::error::Result;
 #[derive(Subcommand)]
 pub enum Eval {
     Qa(qa::Qa),
+    Retrieval(retrieval::Retrieval),
 }
 
 pub fn run(command: &Eval, settings: &Settings, printer: &Printer) -> Result<Ending> {
     match command {
         Eval::Qa(command) => qa::run(command, settings, printer),
+        Eval::Retrieval(command) => retrieval::run(command, settings, printer),
     }
 }

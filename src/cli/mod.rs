@@ -21,6 +21,7 @@ mod printer;
 mod quickstart;
 mod search;
 mod settings;
+mod tune_fusion;
 mod verify;
 mod wrap;
 
@@ -83,9 +84,10 @@ enum Command {
     #[command(subcommand)]
     Config(config::Config),
     Doctor(doctor::Doctor),
-    /// Measure answers against what is known to be right
+    /// Measure search and answers on questions whose answers are known
     #[command(subcommand)]
     Eval(eval::Eval),
+    TuneFusion(tune_fusion::TuneFusion),
     Verify(verify::Verify),
     Completions(completions::Completions),
     Man(completions::Man),
@@ -153,6 +155,7 @@ fn run(cli: Cli, printer: &Printer) -> Result<Ending> {
         Command::Config(Config::Path) => config::path(&Settings::in_spite_of_config(home)?.0, printer),
         Command::Doctor(command) => doctor::run(&command, home, printer),
         Command::Eval(command) => eval::run(&command, &settings()?, printer),
+        Command::TuneFusion(command) => tune_fusion::run(&command, &settings()?, printer),
         Command::Verify(command) => verify::run(&command, &settings()?, printer),
         Command::Completions(command) => completions::completions(&command, printer),
         Command::Man(command) => completions::man(&command, printer),

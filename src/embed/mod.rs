@@ -1,8 +1,10 @@
 //! Text -> vectors, for passages and questions alike.
 
+mod cache;
 mod http;
 mod local;
 
+pub use cache::Cache;
 pub use http::HttpEncoder;
 pub use local::LocalEncoder;
 

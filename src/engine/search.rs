@@ -2,27 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 use crate::embed::{Embedder, Overflow};
 use crate::error::{Error, Result};
-use crate::index::profile::{self, Method};
+use crate::index::profile;
 use crate::index::{ChunkId, Passage, Reader};
-use crate::retrieve::fuse::Fusion;
-use crate::retrieve::{Hit, Leg, Legs};
+use crate::retrieve::{Hit, Legs};
 
-/// Which legs look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// By meaning: cosine of the vectors.
-    Dense,
-    /// By words: BM25.
-    Lexical,
-    /// Both, fused as the profile says.
-    #[default]
-    Hybrid,
-}
+pub use crate::retrieve::rank::{Mode, rank};
 
 /// Candidates of both legs, best first, and their fusion.
 pub struct Found {
@@ -84,14 +70,7 @@ pub fn search(reader: &Reader, fusion: &profile::Fusion, query: &Query, k: usize
         Mode::Dense => Vec::new(),
         _ => reader.lexical(query.text, candidates)?,
     };
-    let ranked = match query.mode {
-        Mode::Dense => alone(&dense, |leg| Legs { dense: Some(leg), lexical: None }),
-        Mode::Lexical => alone(&lexical, |leg| Legs { dense: None, lexical: Some(leg) }),
-        Mode::Hybrid => {
-            let fused = method(fusion).fuse(&dense, &lexical);
-            fused.into_iter().map(|fused| (fused.id, fused.score, fused.legs)).collect()
-        }
-    };
+    let ranked = rank(query.mode, fusion, candidates, &dense, &lexical);
     Ok(Found { dense, lexical, ranked })
 }
 
@@ -105,18 +84,5 @@ impl Found {
         let found = best.iter().filter_map(|(id, score, legs)| Some((passages.remove(id)?, *score, *legs)));
         let hit = |(at, (passage, score, legs))| Hit { passage, rank: at + 1, score, legs };
         Ok(found.enumerate().map(hit).collect())
-    }
-}
-
-/// One leg's order as it is: its score is the whole score.
-fn alone(leg: &[(ChunkId, f32)], legs: impl Fn(Leg) -> Legs) -> Vec<(ChunkId, f32, Legs)> {
-    let ranked = leg.iter().enumerate();
-    ranked.map(|(at, &(id, score))| (id, score, legs(Leg { rank: at + 1, score, share: score }))).collect()
-}
-
-fn method(fusion: &profile::Fusion) -> Fusion {
-    match fusion.method {
-        Method::Rrf => Fusion::Rrf { k: fusion.k },
-        Method::Convex => Fusion::Convex { alpha: fusion.alpha },
     }
 }

@@ -1,4 +1,11 @@
-//! Judge: does a model mean here what it means elsewhere, and are the answers right?
+//! Judge: does a model mean here what it means elsewhere, is what is found what people judged to be right, and are the
+//! answers?
 
+pub mod data;
+pub mod fusion;
+pub mod metrics;
 pub mod qa;
+pub mod retrieval;
+pub mod stats;
+pub mod trec;
 pub mod verify;

@@ -6,15 +6,13 @@
 //! class of its own: a question without answers should be refused, every other one answered.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
 
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::engine::ask::{Answer, Answering};
-use crate::engine::{Citation, Places};
-use crate::error::{Error, IoContext, Result};
+use super::data::Source;
+use super::stats::{Bootstrap, Estimate};
+use crate::error::{Error, Result};
 
 /// A question and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,37 +24,31 @@ pub struct Question {
 }
 
 impl Question {
-    /// Of a file of such lines; empty ones are skipped.
+    /// Of a file of such lines, and nothing else on any of them.
     ///
     /// # Errors
-    /// `Io` when it cannot be read, `Invalid` naming the first line that is wrong, or when there is none.
-    pub fn of_file(path: &Path) -> Result<Vec<Self>> {
-        let text = fs::read_to_string(path).at("read", path)?;
-        let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty());
-        let within = |number| format!("{}: line {number}", path.display());
-        let questions: Vec<Self> = lines
-            .map(|(line, number)| Self::of_line(line, number).map_err(|e| e.within(within(number))))
-            .collect::<Result<_>>()?;
+    /// `Invalid` naming the first line that is wrong, or when there is none.
+    pub fn all(source: &Source) -> Result<Vec<Self>> {
+        let rows = source.json_lines().map_err(|error| error.hint(WANTED))?;
+        let question = |(line, row): &(usize, Value)| Self::of(row, *line).map_err(|e| source.at(*line, e));
+        let questions: Vec<Self> = rows.iter().map(question).collect::<Result<_>>()?;
         match questions.is_empty() {
-            true => Err(Error::invalid(format!("`{}` has no question", path.display()))),
+            true => Err(Error::invalid(format!("`{}` is empty", source.path().display())).hint(WANTED)),
             false => Ok(questions),
         }
     }
 
-    /// Of a line of JSON: the question in `question`, `text` or `input`, its answers in `answers` or `answer`. None, or
+    /// Of a JSON object: the question in `question`, `text` or `input`, its answers in `answers` or `answer`. None, or
     /// `"answerable": false`, or SQuAD's `"is_impossible": true`, say that there is no answer.
     ///
     /// # Errors
-    /// `Invalid` when the line is no such record.
-    pub fn of_line(line: &str, number: usize) -> Result<Self> {
-        let row: Value = serde_json::from_str(line).map_err(|e| Error::invalid(format!("not JSON: {e}")))?;
+    /// `Invalid` when it is no such record.
+    fn of(row: &Value, line: usize) -> Result<Self> {
         let string = |fields: &[&str]| {
             fields.iter().find_map(|field| row.get(field).and_then(Value::as_str)).map(str::to_owned)
         };
         let text = string(&["question", "text", "input"]).filter(|text| !text.trim().is_empty());
-        let text = text.ok_or_else(|| {
-            Error::invalid("no question in it").hint("a line is {\"question\": ..., \"answers\": [...]}")
-        })?;
+        let text = text.ok_or_else(|| Error::invalid("no question in it").hint(WANTED))?;
         let is = |field, value| row.get(field).and_then(Value::as_bool) == Some(value);
         let answers = match row.get("answers").or_else(|| row.get("answer")) {
             _ if is("answerable", false) || is("is_impossible", true) => Vec::new(),
@@ -69,9 +61,29 @@ impl Question {
             Some(Value::Null) | None => Vec::new(),
             Some(_) => return Err(Error::invalid("`answers` is a list of strings")),
         };
-        let id = string(&["id", "_id"]).unwrap_or_else(|| number.to_string());
+        let id = string(&["id", "_id"]).unwrap_or_else(|| line.to_string());
         Ok(Self { id, text, answers })
     }
+}
+
+const WANTED: &str =
+    "a question a line: {\"question\": \"...\", \"answers\": [\"...\"]}; no answers: none is there";
+
+/// What was said to a question.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Said {
+    pub answered: bool,
+    /// With its `[n]`.
+    pub text: String,
+    /// Whether a model wrote it.
+    pub generated: bool,
+    /// Why a generated text was not used.
+    pub fallback: Option<String>,
+    pub confidence: f32,
+    pub citations: usize,
+    /// Citations whose quote is exactly the file's bytes at its span.
+    pub valid_citations: usize,
+    pub ms: u64,
 }
 
 /// One question's answer, judged.
@@ -82,121 +94,112 @@ pub struct Judged {
     pub answerable: bool,
     pub answered: bool,
     pub answer: String,
-    pub mode: Answering,
-    /// Why a generated text was not used.
+    pub generated: bool,
     pub fallback: Option<String>,
     pub confidence: f32,
     /// 0 or 1, the best over the known answers; 0 when refused, and without meaning for a question without answers.
-    pub exact_match: f32,
+    pub exact_match: f64,
     /// In `[0, 1]`, likewise.
-    pub f1: f32,
+    pub f1: f64,
     /// Whether a known answer stands in the answer word for word.
     pub contains: bool,
     pub citations: usize,
-    /// Citations whose quote is exactly the file's bytes at its span.
     pub valid_citations: usize,
     pub ms: u64,
 }
 
 impl Judged {
-    pub fn new(question: &Question, answer: &Answer, places: &Places) -> Self {
-        let said = without_citations(&answer.answer);
-        let best = |metric: fn(&str, &str) -> f32| {
-            let scores = question.answers.iter().map(|known| metric(&said, known));
-            if answer.answered { scores.fold(0.0, f32::max) } else { 0.0 }
+    pub fn new(question: &Question, said: Said) -> Self {
+        let text = without_citations(&said.text);
+        let best = |metric: fn(&str, &str) -> f64| {
+            let scores = question.answers.iter().map(|known| metric(&text, known));
+            if said.answered { scores.fold(0.0, f64::max) } else { 0.0 }
         };
         Self {
             id: question.id.clone(),
             question: question.text.clone(),
             answerable: !question.answers.is_empty(),
-            answered: answer.answered,
-            answer: answer.answer.clone(),
-            mode: answer.mode,
-            fallback: answer.fallback.clone(),
-            confidence: answer.confidence,
             exact_match: best(exact_match),
             f1: best(f1),
-            contains: answer.answered && question.answers.iter().any(|known| contains(&said, known)),
-            citations: answer.citations.len(),
-            valid_citations: answer.citations.iter().filter(|citation| is_valid(citation, places)).count(),
-            ms: answer.ms,
+            contains: said.answered && question.answers.iter().any(|known| contains(&text, known)),
+            answered: said.answered,
+            answer: said.text,
+            generated: said.generated,
+            fallback: said.fallback,
+            confidence: said.confidence,
+            citations: said.citations,
+            valid_citations: said.valid_citations,
+            ms: said.ms,
         }
     }
 }
 
-/// What a list of judged questions comes to. Shares are `None` where there is nothing to take a share of.
+/// What a list of judged questions comes to; `None` where there is nothing to take a mean of.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Scores {
     pub questions: usize,
     pub answerable: usize,
     /// Means over the answerable questions, a refusal counting as 0.
-    pub exact_match: Option<f32>,
-    pub f1: Option<f32>,
-    pub contains: Option<f32>,
+    pub exact_match: Option<Estimate>,
+    pub f1: Option<Estimate>,
+    pub contains: Option<Estimate>,
     /// Share of the answerable questions that were refused.
-    pub false_refusals: Option<f32>,
+    pub false_refusals: Option<Estimate>,
     /// Of what was refused, the share that should have been; of what should have been, the share that was; and their
     /// harmonic mean.
-    pub refusal_precision: Option<f32>,
-    pub refusal_recall: Option<f32>,
-    pub refusal_f1: Option<f32>,
-    /// Generated answers that were accepted as grounded, as a share of all answers, and how many of those to answerable
-    /// questions contain a known answer.
-    pub generated: Option<f32>,
-    pub generated_contains: Option<f32>,
+    pub refusal_precision: Option<Estimate>,
+    pub refusal_recall: Option<Estimate>,
+    pub refusal_f1: Option<f64>,
+    /// Answers that a model wrote and that were accepted as grounded, as a share of all answers; and how many of those to
+    /// answerable questions contain a known answer.
+    pub generated: Option<Estimate>,
+    pub generated_contains: Option<Estimate>,
     pub citations: usize,
-    pub citation_validity: Option<f32>,
+    pub citation_validity: Option<f64>,
     pub median_ms: u64,
     pub p95_ms: u64,
 }
 
 impl Scores {
-    pub fn of(rows: &[Judged]) -> Self {
-        let share = |part: usize, whole: usize| (whole > 0).then(|| part as f32 / whole as f32);
-        let answerable: Vec<&Judged> = rows.iter().filter(|row| row.answerable).collect();
-        let mean = |value: fn(&Judged) -> f32| {
-            let sum: f32 = answerable.iter().map(|row| value(row)).sum();
-            (!answerable.is_empty()).then(|| sum / answerable.len() as f32)
+    pub fn of(rows: &[Judged], bootstrap: Bootstrap) -> Self {
+        let mean = |of: &dyn Fn(&Judged) -> bool, value: &dyn Fn(&Judged) -> f64| {
+            let values: Vec<f64> = rows.iter().filter(|row| of(row)).map(value).collect();
+            (!values.is_empty()).then(|| bootstrap.mean(&values))
         };
-        let refused = rows.iter().filter(|row| !row.answered).count();
-        let falsely = answerable.iter().filter(|row| !row.answered).count();
-        let rightly = refused - falsely;
-        let refusal_precision = share(rightly, refused);
-        let refusal_recall = share(rightly, rows.len() - answerable.len());
-        let refusal_f1 =
-            refusal_recall.map(|_| 2.0 * rightly as f32 / (rows.len() - answerable.len() + refused) as f32);
-        let generated = rows.iter().filter(|row| row.answered && row.mode == Answering::Generate);
-        let generated: Vec<&Judged> = generated.collect();
-        let contain = generated.iter().filter(|row| row.contains).count();
-        let citations = rows.iter().map(|row| row.citations).sum();
+        let share = |of: &dyn Fn(&Judged) -> bool, is: &dyn Fn(&Judged) -> bool| {
+            mean(of, &|row| f64::from(u8::from(is(row))))
+        };
+        let count = |of: &dyn Fn(&Judged) -> bool| rows.iter().filter(|row| of(row)).count();
+        let refused = |row: &Judged| !row.answered;
+        let unanswerable = |row: &Judged| !row.answerable;
+        let generated = |row: &Judged| row.answered && row.generated;
+        let rightly = count(&|row| refused(row) && unanswerable(row));
+        let both = count(&refused) + count(&unanswerable);
+        let citations: usize = rows.iter().map(|row| row.citations).sum();
+        let valid: usize = rows.iter().map(|row| row.valid_citations).sum();
         let mut times: Vec<u64> = rows.iter().map(|row| row.ms).collect();
         times.sort_unstable();
-        let at = |quantile: usize| times.get((times.len() * quantile / 100).min(times.len().max(1) - 1));
+        // Nearest rank: the smallest time that so many percent do not exceed.
+        let percentile =
+            |p: usize| times.get((times.len() * p).div_ceil(100).max(1) - 1).copied().unwrap_or(0);
         Self {
             questions: rows.len(),
-            answerable: answerable.len(),
-            exact_match: mean(|row| row.exact_match),
-            f1: mean(|row| row.f1),
-            contains: mean(|row| f32::from(u8::from(row.contains))),
-            false_refusals: share(falsely, answerable.len()),
-            refusal_precision,
-            refusal_recall,
-            refusal_f1,
-            generated: share(generated.len(), rows.len() - refused),
-            generated_contains: share(contain, generated.iter().filter(|row| row.answerable).count()),
+            answerable: count(&|row| row.answerable),
+            exact_match: mean(&|row| row.answerable, &|row| row.exact_match),
+            f1: mean(&|row| row.answerable, &|row| row.f1),
+            contains: share(&|row| row.answerable, &|row| row.contains),
+            false_refusals: share(&|row| row.answerable, &refused),
+            refusal_precision: share(&refused, &unanswerable),
+            refusal_recall: share(&unanswerable, &refused),
+            refusal_f1: (count(&unanswerable) > 0).then(|| 2.0 * rightly as f64 / both as f64),
+            generated: share(&|row| row.answered, &generated),
+            generated_contains: share(&|row| generated(row) && row.answerable, &|row| row.contains),
             citations,
-            citation_validity: share(rows.iter().map(|row| row.valid_citations).sum(), citations),
-            median_ms: at(50).copied().unwrap_or(0),
-            p95_ms: at(95).copied().unwrap_or(0),
+            citation_validity: (citations > 0).then(|| valid as f64 / citations as f64),
+            median_ms: percentile(50),
+            p95_ms: percentile(95),
         }
     }
-}
-
-/// Whether the file says exactly that, there, now.
-fn is_valid(citation: &Citation, places: &Places) -> bool {
-    let [start, end] = citation.bytes;
-    let file = fs::read(places.here.join(&citation.path));
-    file.is_ok_and(|bytes| bytes.get(start..end) == Some(citation.quote.as_bytes()))
 }
 
 /// The answer without its `[n]`.
@@ -227,15 +230,15 @@ fn words(text: &str) -> Vec<String> {
 }
 
 /// Whether both have the same normal form.
-pub fn exact_match(said: &str, known: &str) -> f32 {
-    f32::from(u8::from(words(said) == words(known)))
+pub fn exact_match(said: &str, known: &str) -> f64 {
+    f64::from(u8::from(words(said) == words(known)))
 }
 
 /// Harmonic mean of precision and recall of the words both share, as a bag.
-pub fn f1(said: &str, known: &str) -> f32 {
+pub fn f1(said: &str, known: &str) -> f64 {
     let (said, known) = (words(said), words(known));
     if said.is_empty() || known.is_empty() {
-        return f32::from(u8::from(said == known));
+        return f64::from(u8::from(said == known));
     }
     let mut left: BTreeMap<&str, usize> = BTreeMap::new();
     for word in &known {
@@ -245,7 +248,7 @@ pub fn f1(said: &str, known: &str) -> f32 {
         let count = left.get_mut(word.as_str()).filter(|count| **count > 0);
         count.map(|count| *count -= 1).is_some()
     });
-    2.0 * shared.count() as f32 / (said.len() + known.len()) as f32
+    2.0 * shared.count() as f64 / (said.len() + known.len()) as f64
 }
 
 /// Whether the known answer's words stand in `said` one after another.
@@ -278,43 +281,53 @@ mod tests {
 
     #[test]
     fn lines_of_several_kinds_are_questions() {
-        let of = |line| Question::of_line(line, 7).unwrap();
+        let parse = |line: &str| Question::of(&serde_json::from_str(line).unwrap(), 7);
+        let of = |line| parse(line).unwrap();
         let squad = of(r#"{"_id": "a", "text": "Q?", "answers": ["x", "y"], "is_impossible": false}"#);
         assert_eq!((squad.id.as_str(), squad.answers.len()), ("a", 2));
         assert!(of(r#"{"text": "Q?", "answers": ["x"], "is_impossible": true}"#).answers.is_empty());
         assert!(of(r#"{"question": "Q?", "answerable": false}"#).answers.is_empty());
         let one = of(r#"{"question": "Q?", "answer": "x"}"#);
         assert_eq!((one.id.as_str(), one.answers), ("7", vec!["x".to_owned()]));
-        for bad in ["", "[]", r#"{"question": " "}"#, r#"{"question": "Q", "answers": [1]}"#] {
-            assert!(Question::of_line(bad, 1).is_err(), "{bad}");
+        for bad in ["[]", r#"{"question": " "}"#, r#"{"question": "Q", "answers": [1]}"#] {
+            assert!(parse(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn refusing_is_a_class_of_its_own() {
-        let row = |answerable, answered, f1| Judged {
-            id: String::new(),
-            question: String::new(),
-            answerable,
-            answered,
-            answer: String::new(),
-            mode: Answering::Extractive,
-            fallback: None,
-            confidence: 0.5,
-            exact_match: 0.0,
-            f1,
-            contains: f1 > 0.5,
-            citations: 1,
-            valid_citations: 1,
-            ms: 3,
+        let row = |answerable: bool, answered, text: &str| {
+            let answers = if answerable { vec!["tea".to_owned()] } else { Vec::new() };
+            let question = Question { id: String::new(), text: String::new(), answers };
+            let said = Said {
+                answered,
+                text: text.to_owned(),
+                generated: text == "tea [1]",
+                fallback: None,
+                confidence: 0.5,
+                citations: 1,
+                valid_citations: 1,
+                ms: 3,
+            };
+            Judged::new(&question, said)
         };
-        let rows =
-            [row(true, true, 1.0), row(true, false, 0.0), row(false, false, 0.0), row(false, true, 0.0)];
-        let scores = Scores::of(&rows);
-        assert_eq!((scores.f1, scores.contains, scores.false_refusals), (Some(0.5), Some(0.5), Some(0.5)));
-        assert_eq!((scores.refusal_precision, scores.refusal_recall), (Some(0.5), Some(0.5)));
-        assert_eq!((scores.refusal_f1, scores.citation_validity), (Some(0.5), Some(1.0)));
-        let none = Scores::of(&[]);
+        let rows = [
+            row(true, true, "tea [1]"),
+            row(true, false, "tea"),
+            row(false, false, ""),
+            row(false, true, "x"),
+        ];
+        let scores = Scores::of(&rows, Bootstrap::default());
+        let mean = |estimate: Option<Estimate>| estimate.map(|estimate| estimate.mean);
+        for half in
+            [scores.f1, scores.exact_match, scores.contains, scores.false_refusals, scores.refusal_precision]
+        {
+            assert_eq!(mean(half), Some(0.5));
+        }
+        assert_eq!((mean(scores.refusal_recall), scores.refusal_f1), (Some(0.5), Some(0.5)));
+        assert_eq!((mean(scores.generated), mean(scores.generated_contains)), (Some(0.5), Some(1.0)));
+        assert_eq!((scores.citation_validity, scores.median_ms, scores.p95_ms), (Some(1.0), 3, 3));
+        let none = Scores::of(&[], Bootstrap::default());
         assert_eq!((none.f1, none.refusal_f1, none.citation_validity), (None, None, None));
     }
 }

@@ -22,8 +22,9 @@ use crate::text::slip::closest;
 use super::lexical::Words;
 use super::lock::{Lock, Mode, Patience};
 use super::manifest::{self, Folders, Known, Manifest, Stats};
-use super::profile::Profile;
+use super::profile::{Fusion, Profile};
 use super::store::{Settings, Store};
+use super::writer::write_profile;
 use super::{ChunkId, Passage};
 
 /// A collection that exists.
@@ -52,6 +53,18 @@ impl Collection {
 
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Ranks by `fusion` from now on: writes it to `profile.toml`, in one step, and the rest as that has it now.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when patience runs out, and as [`Collection::open`].
+    pub fn set_fusion(&mut self, fusion: Fusion, mut patience: Patience<'_>) -> Result<()> {
+        let _write = Lock::acquire(&self.dir.join("write.lock"), Mode::Exclusive, &mut patience)?;
+        let profile = Profile { fusion, ..Self::open(&self.dir)?.profile };
+        write_profile(&self.dir, &profile)?;
+        self.profile = profile;
+        Ok(())
     }
 
     /// Waits until no batch is being applied, then shows the collection as it is until the reader is dropped.

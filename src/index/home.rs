@@ -4,6 +4,7 @@
 //! .incontext/
 //!   .gitignore                 built data never lands in a repository
 //!   collections/<name>/        see collection.rs
+//!   cache/                     what could be computed again, see embed/cache.rs
 //! ```
 
 use std::ffi::OsStr;
@@ -82,6 +83,11 @@ impl Home {
                 .hint("up to 64 of a-z A-Z 0-9 - _ . and a letter or digit first"));
         }
         Ok(self.dir.join("collections").join(name))
+    }
+
+    /// Where vectors are kept that evaluations have computed; nothing is lost with it.
+    pub fn embeddings(&self) -> PathBuf {
+        self.dir.join("cache").join("embeddings")
     }
 
     /// The names of all collections, sorted.

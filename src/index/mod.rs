@@ -21,7 +21,7 @@ mod writer;
 pub use analyse::{Analyser, Terms};
 pub use collection::{Agreement, Collection, Difference, Reader};
 pub use home::{Home, VARIABLE};
-pub use lexical::Words;
+pub use lexical::{Words, WordsWriter};
 pub use lock::{Holder, Notice, Patience};
 pub use manifest::{DocumentMeta, Known, SCHEMA_VERSION, Stats};
 pub use profile::Profile;

@@ -80,9 +80,11 @@ pub struct Ranking {
 
 /// How the two legs become one list.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(from = "WrittenFusion")]
 pub struct Fusion {
     pub method: Method,
+    /// Convex: what is made of the scores.
+    pub scale: Scale,
     /// Reciprocal rank fusion: a passage at rank r (from 1) scores 1 / (k + r).
     pub k: f32,
     /// Convex: the share of the dense leg, from 0 to 1.
@@ -91,11 +93,54 @@ pub struct Fusion {
     pub candidates: usize,
 }
 
+/// Fusion as a profile has it, where fields may be left out.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenFusion {
+    method: Option<Method>,
+    scale: Option<Scale>,
+    k: Option<f32>,
+    alpha: Option<f32>,
+    candidates: Option<usize>,
+}
+
+impl From<WrittenFusion> for Fusion {
+    /// A collection ranks as on the day it was built: who named a method and no scale did so before there was one.
+    fn from(written: WrittenFusion) -> Self {
+        let now = Self::default();
+        let before = written.method.is_some();
+        let scale = written.scale.unwrap_or(if before { Scale::MinMax } else { now.scale });
+        let alpha = written.alpha.unwrap_or(if scale == now.scale { now.alpha } else { MINMAX_ALPHA });
+        Self {
+            method: written.method.unwrap_or(now.method),
+            scale,
+            k: written.k.unwrap_or(now.k),
+            alpha,
+            candidates: written.candidates.unwrap_or(now.candidates),
+        }
+    }
+}
+
+/// The share of the dense leg over min-max normalised scores, unless a profile says otherwise.
+const MINMAX_ALPHA: f32 = 0.5;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
     Rrf,
     Convex,
+}
+
+/// What a convex combination makes of a leg's scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scale {
+    /// The leg's best candidate has 1 and its worst 0. What profiles meant before there was a choice.
+    #[default]
+    MinMax,
+    /// How far above the floor a score is, the floor being what a passage has at most that the leg did not name: a cosine
+    /// as it is; BM25, whose own bounds depend on the question, as a share of the leg's best.
+    Natural,
 }
 
 impl Default for Vectors {
@@ -118,7 +163,7 @@ impl Default for Ranking {
 
 impl Default for Fusion {
     fn default() -> Self {
-        Self { method: Method::Rrf, k: 60.0, alpha: 0.5, candidates: 100 }
+        Self { method: Method::Convex, scale: Scale::Natural, k: 60.0, alpha: 0.7, candidates: 100 }
     }
 }
 
@@ -258,8 +303,26 @@ mod tests {
     fn a_profile_survives_its_own_toml() {
         let mut profile = Profile::default();
         profile.embedder.fingerprint = "abc".into();
-        profile.fusion.method = Method::Convex;
+        profile.fusion.method = Method::Rrf;
         assert_eq!(Profile::parse(&profile.to_toml().unwrap()).unwrap(), profile);
+    }
+
+    #[test]
+    fn a_collection_keeps_the_fusion_it_was_built_with() {
+        let of = |fusion: &str| {
+            let (rest, _) = DEFAULT_PROFILE.split_once("\n[fusion]").unwrap();
+            Profile::parse(&format!("{rest}\n{fusion}")).unwrap().fusion
+        };
+        let (now, minmax) = (Fusion::default(), Scale::MinMax);
+        let convex = Fusion { method: Method::Convex, scale: minmax, alpha: 0.4, ..now };
+        assert_eq!(of("[fusion]\nmethod = \"convex\"\nk = 60.0\nalpha = 0.4\ncandidates = 100\n"), convex);
+        assert_eq!(of("[fusion]\nmethod = \"convex\"\n"), Fusion { alpha: 0.5, ..convex });
+        let rrf = Fusion { method: Method::Rrf, scale: minmax, alpha: 0.5, ..now };
+        assert_eq!(of("[fusion]\nmethod = \"rrf\"\nk = 60.0\nalpha = 0.5\ncandidates = 100\n"), rrf);
+        assert_eq!(of("[fusion]\nalpha = 0.4\n"), Fusion { alpha: 0.4, ..now });
+        assert_eq!(of(""), now);
+        let scaled = of("[fusion]\nmethod = \"convex\"\nscale = \"natural\"\n");
+        assert_eq!(scaled, now);
     }
 
     #[test]
@@ -293,7 +356,7 @@ mod tests {
     #[test]
     fn ranking_and_fusion_may_differ() {
         let mut other = Profile::default();
-        other.fusion.method = Method::Convex;
+        other.fusion.method = Method::Rrf;
         other.lexical.ranking.names = 0.0;
         Profile::default().check(&other).unwrap();
         other.lexical.stemmer = false;

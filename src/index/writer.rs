@@ -21,6 +21,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, IoContext, Result};
+use crate::files;
 use crate::text::chunk::Chunk;
 
 use super::ChunkId;
@@ -407,16 +408,10 @@ fn make_stores(dir: &Path, profile: &Profile, folders: Folders) -> Result<()> {
 }
 
 /// Written aside, synced, renamed.
-fn write_profile(dir: &Path, profile: &Profile) -> Result<()> {
+pub(super) fn write_profile(dir: &Path, profile: &Profile) -> Result<()> {
     let note = "# How this collection was built. [fusion] and [lexical.ranking] may be edited at any time; the rest\n\
                 # decides what is stored: change it with `incontext ingest --rebuild`.\n\n";
-    let path = dir.join(PROFILE);
-    let mut file = tempfile::NamedTempFile::new_in(dir).at("create a file in", dir)?;
-    std::io::Write::write_all(&mut file, format!("{note}{}", profile.to_toml()?).as_bytes())
-        .at("write", &path)?;
-    file.as_file().sync_all().at("write", &path)?;
-    file.persist(&path).map_err(|error| error.error).at("write", &path)?;
-    Ok(())
+    files::replace(&dir.join(PROFILE), format!("{note}{}", profile.to_toml()?).as_bytes())
 }
 
 /// Deletes what lies in `dir` besides the folder `current` and its lock.

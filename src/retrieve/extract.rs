@@ -161,7 +161,7 @@ fn softmax(logits: &[f32]) -> Vec<f32> {
 
 /// A few words without an end mark: a heading, an entry of a table of contents, a label.
 fn is_fragment(sentence: &str) -> bool {
-    const FEW: usize = 8;
+    const FEW: usize = 12;
     let ends = sentence.trim_end_matches(['"', '\u{201d}', ')', '*', '_', '`', ']']);
     !ends.ends_with(['.', '!', '?', ':', ';', '。', '！', '？', '：', '；'])
         && sentence.split_whitespace().count() < FEW

@@ -6,6 +6,7 @@ pub mod extract;
 pub mod fuse;
 pub mod gate;
 mod neighbours;
+pub mod rank;
 
 pub use neighbours::merge_neighbours;
 

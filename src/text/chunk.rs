@@ -46,7 +46,7 @@ pub struct Chunk {
 impl Chunk {
     /// What the encoder reads.
     pub fn embedded_text(&self) -> String {
-        embedded(&self.header, &self.text)
+        with_header(&self.header, &self.text)
     }
 
     /// Where `range` of [`Chunk::text`] is in the file.
@@ -65,7 +65,8 @@ impl Chunk {
     }
 }
 
-fn embedded(header: &str, text: &str) -> String {
+/// `text` as it is embedded and searched below `header`, which may be empty.
+pub fn with_header(header: &str, text: &str) -> String {
     if header.is_empty() { text.to_owned() } else { format!("{header}\n{text}") }
 }
 
@@ -163,7 +164,7 @@ impl Cutter<'_> {
         let Some(range) = self.without_blank_edges(range) else { return Ok(()) };
         let Limits { max_body, total, .. } = *self.limits;
         let text = &self.document.text[range.clone()];
-        let tokens = self.tokenizer.count(&embedded(&header.text, text))?;
+        let tokens = self.tokenizer.count(&with_header(&header.text, text))?;
         if tokens <= max_body + header.tokens && tokens <= total {
             let chunk = self.chunk(&header.text, range, tokens);
             self.chunks.push(chunk);

@@ -11,7 +11,7 @@ use crate::run::{Folder, Ran};
 use crate::tiny;
 
 /// Every command, as it is typed.
-const COMMANDS: [&[&str]; 17] = [
+const COMMANDS: [&[&str]; 20] = [
     &["quickstart"],
     &["ingest"],
     &["ask"],
@@ -26,6 +26,9 @@ const COMMANDS: [&[&str]; 17] = [
     &["models", "path"],
     &["config", "show"],
     &["config", "path"],
+    &["eval", "qa"],
+    &["eval", "retrieval"],
+    &["tune-fusion"],
     &["verify"],
     &["completions"],
     &["man"],
@@ -289,6 +292,11 @@ fn help_in_short_and_at_length() {
       chat        Hold a conversation over a collection
       search      Find passages, by meaning and by words
 
+    Measure:
+      eval         Measure search and answers on questions whose answers are known
+      tune-fusion  Fit the fusion of a collection to judged questions
+      verify       Compare a model's numbers with a reference made elsewhere
+
     Keep things in order:
       doctor       Check models, settings, collections and disk, and say what to do
       collections  List, show and remove collections
@@ -296,7 +304,6 @@ fn help_in_short_and_at_length() {
       config       Show the settings and where each comes from
 
     More:
-      verify       Compare a model's numbers with a reference made elsewhere
       completions  Print a completion script for a shell
       man          Print the manual page, or write one for every command
       help         Show a command's help
@@ -331,6 +338,8 @@ fn help_in_short_and_at_length() {
       config       Show the settings and where each comes from
 
     More:
+      eval         Measure how good search is, on collections that people have judged
+      tune-fusion  Fit the fusion of a collection to judged questions
       verify       Compare a model's numbers with a reference made elsewhere
       completions  Print a completion script for a shell
       man          Print the manual page, or write one for every command
@@ -557,7 +566,7 @@ fn the_manual_has_a_page_for_every_command() {
     folder.ok(&["man", "pages"]);
     let name = |words: &[&str]| format!("incontext-{}.1", words.join("-"));
     let mut expected: BTreeSet<String> = COMMANDS.map(name).into();
-    expected.extend(["collections", "models", "config"].map(|group| name(&[group])));
+    expected.extend(["collections", "models", "config", "eval"].map(|group| name(&[group])));
     expected.insert("incontext.1".into());
     let entries = fs::read_dir(folder.at("pages")).unwrap();
     let written = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());

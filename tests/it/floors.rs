@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// From the ground up; on each floor from left to right. Those in one group of `|` are no neighbours: neither may use
 /// the other.
 const FLOORS: [&str; 10] = [
-    "error bytes",
+    "error bytes files",
     "text nn http openai hub",
     "models|adapters|index",
     "embed generate train",

@@ -12,6 +12,7 @@ mod complaints;
 mod defaults;
 mod device;
 mod endpoint;
+mod eval;
 mod floors;
 mod golden;
 mod golden_real;

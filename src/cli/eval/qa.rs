@@ -1,18 +1,22 @@
 //! `incontext eval qa`: how good are the answers?
 
-use std::io::Write;
+use std::fs;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
 
-use super::super::printer::Printer;
-use super::super::settings::Settings;
-use super::super::{Ending, ask, device, help, load};
-use crate::engine::ask::{Answering, Ask, Generation};
-use crate::error::{IoContext, Result};
-use crate::eval::qa::{Judged, Question, Scores};
+use crate::cli::printer::Printer;
+use crate::cli::settings::Settings;
+use crate::cli::{Ending, ask, device, help, load};
+use crate::engine::ask::{Answer, Answering, Ask, Generation};
+use crate::engine::{Citation, Places};
+use crate::error::Result;
+use crate::eval::data::Source;
+use crate::eval::qa::{Judged, Question, Said, Scores};
+use crate::eval::stats::{Bootstrap, Estimate};
+use crate::files;
 use crate::index::Collection;
 use crate::prompt::Library;
 use crate::retrieve::gate::Gate;
@@ -23,7 +27,7 @@ use crate::retrieve::gate::Gate;
 #[derive(Args)]
 #[command(after_long_help = help::examples(EXAMPLES))]
 pub struct Qa {
-    /// JSON Lines, one {"question": ..., "answers": [...]} a line; no answers: it should be refused
+    /// JSON lines with `question` and `answers`; one without answers should be refused; may be gzipped
     #[arg(long, value_name = "FILE")]
     questions: PathBuf,
     /// Collection to ask [default: default]
@@ -67,7 +71,8 @@ const EXAMPLES: help::Examples = &[
 ];
 
 pub fn run(command: &Qa, settings: &Settings, printer: &Printer) -> Result<Ending> {
-    let questions = Question::of_file(&command.questions)?;
+    let source = Source::read(&command.questions)?;
+    let questions = Question::all(&source)?;
     let name = settings.collection(command.collection.as_deref());
     let collection = Collection::open(&settings.home.collection(&name)?)?;
     let device = settings.device(command.device)?;
@@ -96,51 +101,69 @@ pub fn run(command: &Qa, settings: &Settings, printer: &Printer) -> Result<Endin
     let mut rows = Vec::with_capacity(questions.len());
     for question in &questions {
         let answer = job.run(&question.text, &mut |_| ControlFlow::Continue(()))?;
-        rows.push(Judged::new(question, &answer, &settings.places));
+        rows.push(Judged::new(question, said(&answer, &settings.places)));
         bar.inc(1);
     }
     bar.finish_and_clear();
     if let Some(path) = &command.rows {
         let lines: String = rows.iter().map(|row| format!("{}\n", json!(row))).collect();
-        write_aside(path, lines.as_bytes())?;
+        files::replace(path, lines.as_bytes())?;
     }
-    let scores = Scores::of(&rows);
+    let scores = Scores::of(&rows, Bootstrap::default());
     match command.json {
-        true => printer.json(&json!({ "collection": name, "questions": command.questions,
-            "answer": Answering::from(command.answer), "model": generator.as_ref().map(|g| g.name()), "scores": scores }))?,
+        true => printer.json(&json!({
+            "collection": name, "questions": { "path": command.questions, "blake3": source.hash },
+            "answer": Answering::from(command.answer), "model": generator.as_ref().map(|g| g.name()),
+            "embedder": embedder.name(), "prompt": template.front().name, "version": env!("CARGO_PKG_VERSION"),
+            "scores": scores,
+        }))?,
         false => show(&scores, printer)?,
     }
     Ok(Ending::Done)
 }
 
+fn said(answer: &Answer, places: &Places) -> Said {
+    Said {
+        answered: answer.answered,
+        text: answer.answer.clone(),
+        generated: answer.mode == Answering::Generate,
+        fallback: answer.fallback.clone(),
+        confidence: answer.confidence,
+        citations: answer.citations.len(),
+        valid_citations: answer.citations.iter().filter(|citation| is_valid(citation, places)).count(),
+        ms: answer.ms,
+    }
+}
+
+/// Whether the file has exactly the quote's bytes at its span: read anew, whatever the citation says of itself.
+fn is_valid(citation: &Citation, places: &Places) -> bool {
+    let [start, end] = citation.bytes;
+    let file = fs::read(places.here.join(&citation.path));
+    file.is_ok_and(|bytes| bytes.get(start..end) == Some(citation.quote.as_bytes()))
+}
+
 fn show(scores: &Scores, printer: &Printer) -> Result<()> {
-    let percent =
-        |share: Option<f32>| share.map_or("-".to_owned(), |share| format!("{:.1} %", 100.0 * share));
-    printer.line(format!("questions          {} ({} answerable)", scores.questions, scores.answerable))?;
-    let shares = [
+    let percent = |value: f64| format!("{:5.1} %", 100.0 * value);
+    let row = |name: &str, value: String| printer.line(format!("{name:20} {value}"));
+    row("questions", format!("{} ({} answerable)", scores.questions, scores.answerable))?;
+    let estimates = [
         ("exact match", scores.exact_match),
         ("F1", scores.f1),
         ("contains", scores.contains),
         ("false refusals", scores.false_refusals),
         ("refusal precision", scores.refusal_precision),
         ("refusal recall", scores.refusal_recall),
-        ("refusal F1", scores.refusal_f1),
         ("generated", scores.generated),
-        ("of them, contains", scores.generated_contains),
-        ("citations valid", scores.citation_validity),
+        ("of these, contains", scores.generated_contains),
     ];
-    shares.iter().try_for_each(|(name, share)| printer.line(format!("{name:18} {}", percent(*share))))?;
-    printer.line(format!(
-        "latency            median {} ms, 95th percentile {} ms",
-        scores.median_ms, scores.p95_ms
-    ))
-}
-
-/// A file of that name has these bytes or what it had before.
-fn write_aside(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut aside = tempfile::NamedTempFile::new_in(folder).at("create a file in", folder)?;
-    aside.write_all(bytes).and_then(|()| aside.as_file().sync_all()).at("write", path)?;
-    aside.persist(path).map_err(|error| error.error).at("write", path)?;
-    Ok(())
+    for (name, estimate) in estimates {
+        let interval = |Estimate { mean, low, high }: Estimate| {
+            format!("{}  ({} - {})", percent(mean), percent(low).trim(), percent(high).trim())
+        };
+        row(name, estimate.map_or("    -".to_owned(), interval))?;
+    }
+    for (name, value) in [("refusal F1", scores.refusal_f1), ("citations valid", scores.citation_validity)] {
+        row(name, value.map_or("    -".to_owned(), percent))?;
+    }
+    row("latency", format!("median {} ms, 95th percentile {} ms", scores.median_ms, scores.p95_ms))
 }

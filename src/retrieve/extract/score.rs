@@ -34,7 +34,7 @@ const RANK: f32 = 1.3;
 const FITS: f32 = 1.5;
 /// "X is ..." for "What is X?".
 const DEFINES: f32 = 4.0;
-const FRAGMENT: f32 = -1.3;
+const FRAGMENT: f32 = -2.0;
 /// Says nothing that the question does not say.
 const REPEATS: f32 = -3.0;
 const ASKS: f32 = -2.0;

@@ -1,0 +1,39 @@
+//! Writing a file so that whoever reads it sees all of it or none.
+
+use std::io::Write;
+use std::path::Path;
+
+use crate::error::{IoContext, Result};
+
+/// Puts `bytes` at `path`: written aside in the same folder, synced, renamed over what was there.
+///
+/// # Errors
+/// `Io` when the folder cannot be made or written to.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    // A bare file name has the parent "", which names no folder.
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(dir).at("create", dir)?;
+    let mut aside = tempfile::Builder::new();
+    // Readable as any new file is, and not by its owner only, as temporary files are.
+    #[cfg(unix)]
+    aside.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut aside = aside.tempfile_in(dir).at("create a file in", dir)?;
+    aside.write_all(bytes).and_then(|()| aside.as_file().sync_all()).at("write", path)?;
+    aside.persist(path).map_err(|error| error.error).at("write", path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_there_is_replaced_and_nothing_is_left_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("deep/er/file");
+        replace(&file, b"one").unwrap();
+        replace(&file, b"two").unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), b"two");
+        assert_eq!(std::fs::read_dir(file.parent().unwrap()).unwrap().count(), 1);
+    }
+}

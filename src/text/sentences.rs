@@ -35,8 +35,10 @@ pub enum SentenceKind {
 }
 
 /// The sentences of `text`, in order, without overlap. Every letter and digit of the text is in one of them, but for
-/// list numbers and the markers of task lists.
+/// list numbers, the markers of task lists and Markdown's comments.
 pub fn sentences(text: &str, format: Format) -> Vec<Sentence> {
+    let uncommented = if format == Format::Markdown { without_comments(text) } else { None };
+    let text = uncommented.as_deref().unwrap_or(text);
     let mut reader = Reader { text, format, paragraph: None, is_quoted: false, sentences: Vec::new() };
     let lines = lines(text);
     let mut in_code = format != Format::Code && begins_inside_code(text, &lines);
@@ -220,6 +222,31 @@ fn split_after(text: &str, range: Range<usize>, end_mark: char) -> Vec<Range<usi
         parts.push(start..range.end);
     }
     parts
+}
+
+/// The text with its comments blanked, byte for byte, line ends kept; `None` when it has none. One may begin before the
+/// text, but none goes on behind it: `<!--` is also what somebody may want to write about.
+fn without_comments(text: &str) -> Option<String> {
+    let mut comments: Vec<Range<usize>> = Vec::new();
+    let mut at = 0;
+    while let Some(end) = text[at..].find("-->").map(|end| at + end + "-->".len()) {
+        let start = text[at..end].find("<!--").map(|start| at + start);
+        // Without a beginning, everything above may be a comment; more than a paragraph is not taken for one.
+        let start = start.or_else(|| (at == 0 && !text[..end].contains("\n\n")).then_some(0));
+        comments.extend(start.map(|start| start..end));
+        at = end;
+    }
+    if comments.is_empty() {
+        return None;
+    }
+    let mut blanked = String::with_capacity(text.len());
+    let mut at = 0;
+    for comment in comments {
+        blanked.push_str(&text[at..comment.start]);
+        blanked.extend(text[comment.clone()].bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }));
+        at = comment.end;
+    }
+    Some(blanked + &text[at..])
 }
 
 /// Byte ranges of the lines, without their ends.

@@ -121,10 +121,19 @@ fn formats() -> impl Strategy<Value = Format> {
     prop::sample::select(vec![Markdown, Text, Html, JsonLines, Code])
 }
 
+#[test]
+fn comments_say_nothing() {
+    let text = "Tea is hot.\n\n<!-- Old headings. Do not remove. --> <a id=\"x\"></a>\n\nIt cools.";
+    assert_eq!(prose(text), ["Tea is hot.", "It cools."]);
+    assert_eq!(prose("Do not remove. -->\nTea <!-- green? -->is hot."), ["Tea <!-- green? -->is hot."]);
+    assert_eq!(prose("Write <!-- to begin a comment."), ["Write <!-- to begin a comment."]);
+    assert_eq!(prose("An arrow.\n\nIt is --> like this."), ["An arrow.", "It is --> like this."]);
+}
+
 proptest! {
     #[test]
     fn sentences_are_trimmed_slices_in_order(
-        text in "([a-zA-Z0-9#>*|`~. \n\r\t\\-=\\[\\]()!<]|。|；|é|ß|\\PC){0,80}", format in formats(),
+        text in "([a-zA-Z0-9#>*|`~. \n\r\t\\-=\\[\\]()!<]|。|；|é|ß|<!--|-->|\\PC){0,80}", format in formats(),
     ) {
         let mut end = 0;
         for sentence in sentences(&text, format) {

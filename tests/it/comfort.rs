@@ -331,6 +331,11 @@ fn help_in_short_and_at_length() {
       chat        Hold a conversation over a collection
       search      Find passages, by meaning and by words
 
+    Measure:
+      eval         Measure search and answers on questions whose answers are known
+      tune-fusion  Fit the fusion of a collection to judged questions
+      verify       Compare a model's numbers with a reference made elsewhere
+
     Keep things in order:
       doctor       Check models, settings, collections and disk, and say what to do
       collections  List, show and remove collections
@@ -338,9 +343,6 @@ fn help_in_short_and_at_length() {
       config       Show the settings and where each comes from
 
     More:
-      eval         Measure how good search is, on collections that people have judged
-      tune-fusion  Fit the fusion of a collection to judged questions
-      verify       Compare a model's numbers with a reference made elsewhere
       completions  Print a completion script for a shell
       man          Print the manual page, or write one for every command
       help         Show a command's help

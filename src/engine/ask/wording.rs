@@ -79,10 +79,14 @@ fn unmarked(text: &str) -> String {
     let text = without_comments(text);
     let mut plain = String::with_capacity(text.len());
     let mut rest = text.as_str();
-    while let Some(at) = rest.find(['[', '`']) {
+    while let Some(at) = rest.find(['[', '`', '<']) {
         plain.push_str(&rest[..at]);
         rest = &rest[at..];
-        let (shown, used) = if rest.starts_with('`') { code(rest) } else { link(rest) };
+        let (shown, used) = match rest.as_bytes()[0] {
+            b'`' => code(rest),
+            b'<' => tag(rest),
+            _ => link(rest),
+        };
         if plain.ends_with('!') && used > 1 && rest.starts_with('[') {
             plain.pop(); // a picture is its description
         }
@@ -97,6 +101,20 @@ fn code(text: &str) -> (String, usize) {
     let marks = text.len() - text.trim_start_matches('`').len();
     let end = text[marks..].find(&text[..marks]).map_or(marks, |at| marks + at + marks);
     (text[..end].to_owned(), end)
+}
+
+/// Tags that lay out words say nothing; anything else in angle brackets (`Vec<T>`) is text, and an address is itself.
+fn tag(text: &str) -> (String, usize) {
+    const LAYOUT: &[&str] =
+        &["a", "b", "br", "code", "em", "i", "img", "kbd", "p", "small", "span", "strong", "sub", "sup"];
+    let none = ("<".to_owned(), 1);
+    let Some((inside, _)) = text[1..].split_once('>') else { return none };
+    let used = inside.len() + 2;
+    if inside.starts_with("http://") || inside.starts_with("https://") {
+        return (inside.to_owned(), used);
+    }
+    let name = inside.trim_start_matches('/').split([' ', '/']).next().unwrap_or_default();
+    if LAYOUT.contains(&name) { (String::new(), used) } else { none }
 }
 
 /// What a reader sees of the link that `text` begins with, and its length; a bracket that begins none is one.
@@ -177,6 +195,10 @@ mod tests {
         );
         assert_eq!(markdown("![A map](map.png) of [it][]"), "A map of it");
         assert_eq!(markdown("`v[i][j]` of [1, 2] and [open"), "`v[i][j]` of [1, 2] and [open");
+        assert_eq!(
+            markdown("A <a id=\"x\"></a>tag, Vec<T>, <b>bold</b> 1 < 2, <https://a.b>."),
+            "A tag, Vec<T>, bold 1 < 2, https://a.b."
+        );
         assert_eq!(markdown("[[“Types”][t]]"), "[“Types”]");
     }
 

@@ -9,6 +9,10 @@ pub(super) fn is_action(rest: &[Word]) -> bool {
     let done_to = match object.kind {
         Kind::Pronoun => ends,
         Kind::Determiner => verb.is_verb(),
+        // `remove elements`, but not `stores of tea` nor `open source`, which a plural tells apart.
+        Kind::Content => {
+            verb.is_verb() && !verb.folded.ends_with('s') && object.folded.ends_with('s') && ends
+        }
         _ => false,
     };
     let asks = rest.iter().any(|word| matches!(word.kind, Kind::Ask | Kind::Auxiliary));
@@ -38,11 +42,20 @@ mod tests {
 
     #[test]
     fn an_action_is_a_verb_with_an_object() {
-        for action in ["remove them", "delete it", "move it to another thread", "drop the value"] {
+        for action in
+            ["remove them", "delete it", "move it to another thread", "drop the value", "remove elements"]
+        {
             assert!(is_action(&words(action)), "{action}");
         }
-        for other in ["contracts that end", "the lease", "its price", "removing them", "is it safe", "remove"]
-        {
+        for other in [
+            "contracts that end",
+            "the lease",
+            "its price",
+            "removing them",
+            "is it safe",
+            "remove",
+            "store costs more",
+        ] {
             assert!(!is_action(&words(other)), "{other}");
         }
     }

@@ -38,7 +38,6 @@
 //! use incontext::index::Collection;
 //! use incontext::nn::Precision;
 //! use incontext::prompt::Template;
-//! use incontext::retrieve::gate::Gate;
 //!
 //! # use incontext::{embed::{Embedder, LocalEncoder}, engine::ingest::{Ingest, MAX_FILE}};
 //! # use incontext::{index::{Home, Patience, Profile}, text::chunk::Limits};
@@ -61,7 +60,7 @@
 //! let template = Template::parse("short.j2", source, &|_| Ok(String::new()))?;
 //! let collection = Collection::open(&home.collection("notes")?)?;
 //! let ask = Ask {
-//!     collection: &collection, embedder: &embedder, gate: Gate::default(), answering: Answering::Generate,
+//!     collection: &collection, embedder: &embedder, answering: Answering::Generate,
 //!     generation: Some(Generation { generator: &generator, template: &template, history: &[] }),
 //!     k: None, places: &Places::of(&home)?,
 //! };

@@ -14,7 +14,6 @@ use crate::error::Result;
 use crate::index::Collection;
 use crate::prompt::Library;
 use crate::prompt::budget::Dropped;
-use crate::retrieve::gate::Gate;
 
 /// Answer a question from a collection, with citations
 ///
@@ -120,7 +119,6 @@ pub fn run(command: &Ask, settings: &Settings, printer: &Printer) -> Result<Endi
     let job = Job {
         collection: &collection,
         embedder: &embedder,
-        gate: Gate::default(),
         generation: generator.as_ref().map(|generator| Generation {
             generator,
             template: &template,

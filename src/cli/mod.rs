@@ -4,6 +4,7 @@
 //! says first is its line in `--help`, what follows its `--help` of its own.
 
 mod ask;
+mod calibrate;
 mod chat;
 mod collections;
 mod completions;
@@ -88,6 +89,7 @@ enum Command {
     #[command(subcommand)]
     Eval(eval::Eval),
     TuneFusion(tune_fusion::TuneFusion),
+    Calibrate(calibrate::Calibrate),
     Verify(verify::Verify),
     Completions(completions::Completions),
     Man(completions::Man),
@@ -156,6 +158,7 @@ fn run(cli: Cli, printer: &Printer) -> Result<Ending> {
         Command::Doctor(command) => doctor::run(&command, home, printer),
         Command::Eval(command) => eval::run(&command, &settings()?, printer),
         Command::TuneFusion(command) => tune_fusion::run(&command, &settings()?, printer),
+        Command::Calibrate(command) => calibrate::run(&command, &settings()?, printer),
         Command::Verify(command) => verify::run(&command, &settings()?, printer),
         Command::Completions(command) => completions::completions(&command, printer),
         Command::Man(command) => completions::man(&command, printer),

@@ -12,7 +12,6 @@ use crate::engine::ask::{Answering, Ask};
 use crate::engine::ingest::{Ingest, MAX_FILE};
 use crate::error::{IoContext, Result};
 use crate::index::{Collection, Profile};
-use crate::retrieve::gate::Gate;
 
 /// The user's guide, as it was when the binary was built.
 static GUIDE: Dir = include_dir!("$CARGO_MANIFEST_DIR/docs");
@@ -49,7 +48,6 @@ pub fn run(settings: &Settings, printer: &Printer) -> Result<Ending> {
     let job = Ask {
         collection: &collection,
         embedder: &embedder,
-        gate: Gate::default(),
         generation: None,
         answering: Answering::Extractive,
         k: None,

@@ -76,6 +76,22 @@ pub fn reciprocal_rank(found: &[i64], k: usize) -> f64 {
     found.iter().take(k).position(|score| *score > 0).map_or(0.0, |at| 1.0 / (at + 1) as f64)
 }
 
+/// The chance that a positive scores above a negative, ties counting half: the area under the ROC curve (Mann & Whitney
+/// 1947; Fawcett 2006). `None` when there are none of either.
+pub fn auroc(positives: &[f64], negatives: &[f64]) -> Option<f64> {
+    if positives.is_empty() || negatives.is_empty() {
+        return None;
+    }
+    let mut sorted = negatives.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let below = |score: &f64| {
+        let less = sorted.partition_point(|other| other < score);
+        let ties = sorted.partition_point(|other| other <= score) - less;
+        less as f64 + 0.5 * ties as f64
+    };
+    Some(positives.iter().map(below).sum::<f64>() / (positives.len() * negatives.len()) as f64)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -121,5 +137,12 @@ mod tests {
             }
             prop_assert_eq!(recall(&other, &judged, judged.len()), 1.0);
         }
+    }
+
+    #[test]
+    fn auroc_is_the_chance_to_score_higher() {
+        assert_eq!(auroc(&[0.9, 0.8], &[0.1, 0.2]), Some(1.0));
+        assert_eq!(auroc(&[0.5, 0.1], &[0.5, 0.3]), Some((0.5 + 1.0) / 4.0));
+        assert_eq!(auroc(&[], &[0.5]), None);
     }
 }

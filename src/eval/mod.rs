@@ -1,6 +1,7 @@
 //! Judge: does a model mean here what it means elsewhere, is what is found what people judged to be right, and are the
 //! answers?
 
+pub mod calibrate;
 pub mod data;
 pub mod fusion;
 pub mod metrics;

@@ -22,7 +22,7 @@ use crate::text::slip::closest;
 use super::lexical::Words;
 use super::lock::{Lock, Mode, Patience};
 use super::manifest::{self, Folders, Known, Manifest, Stats};
-use super::profile::{Fusion, Profile};
+use super::profile::{Fusion, Gate, Profile};
 use super::store::{Settings, Store};
 use super::writer::write_profile;
 use super::{ChunkId, Passage};
@@ -59,9 +59,22 @@ impl Collection {
     ///
     /// # Errors
     /// [`Error::Busy`] when patience runs out, and as [`Collection::open`].
-    pub fn set_fusion(&mut self, fusion: Fusion, mut patience: Patience<'_>) -> Result<()> {
+    pub fn set_fusion(&mut self, fusion: Fusion, patience: Patience<'_>) -> Result<()> {
+        self.edit_profile(|profile| profile.fusion = fusion, patience)
+    }
+
+    /// Puts another gate into the profile, durably; only answers to come are decided by it.
+    ///
+    /// # Errors
+    /// As [`Collection::set_fusion`].
+    pub fn set_gate(&mut self, gate: Gate, patience: Patience<'_>) -> Result<()> {
+        self.edit_profile(|profile| profile.gate = Some(gate), patience)
+    }
+
+    fn edit_profile(&mut self, edit: impl FnOnce(&mut Profile), mut patience: Patience<'_>) -> Result<()> {
         let _write = Lock::acquire(&self.dir.join("write.lock"), Mode::Exclusive, &mut patience)?;
-        let profile = Profile { fusion, ..Self::open(&self.dir)?.profile };
+        let mut profile = Self::open(&self.dir)?.profile;
+        edit(&mut profile);
         write_profile(&self.dir, &profile)?;
         self.profile = profile;
         Ok(())

@@ -26,6 +26,9 @@ pub struct Profile {
     pub lexical: Lexical,
     #[serde(default)]
     pub fusion: Fusion,
+    /// Only of a collection that was calibrated; others follow the program's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Gate>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,6 +146,39 @@ pub enum Scale {
     Natural,
 }
 
+/// A logistic model of whether a question is answerable, over what `retrieve::gate` sees of it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Gate {
+    pub intercept: f32,
+    pub best_cosine: f32,
+    pub gap: f32,
+    pub coverage: f32,
+    pub bm25: f32,
+    pub agreement: f32,
+    pub sentence_cosine: f32,
+    pub sentence_coverage: f32,
+    /// Below this confidence a question is not answered.
+    pub threshold: f32,
+}
+
+/// Starting values, see `retrieve::gate`.
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            intercept: -13.6,
+            best_cosine: 5.0,
+            gap: 0.0,
+            coverage: 6.5,
+            bm25: 0.0,
+            agreement: 0.0,
+            sentence_cosine: 13.0,
+            sentence_coverage: 3.5,
+            threshold: 0.5,
+        }
+    }
+}
+
 impl Default for Vectors {
     fn default() -> Self {
         Self { distance: Distance::Cosine, exact_below: 20_000 }
@@ -180,6 +216,7 @@ impl Default for Profile {
             vectors: Vectors::default(),
             lexical: Lexical::default(),
             fusion: Fusion::default(),
+            gate: None,
         }
     }
 }

@@ -76,23 +76,16 @@ pub fn candidates(asked: &Asked, hits: &[Hit], read: usize) -> Vec<Candidate> {
     candidates
 }
 
-/// The best one to `most` sentences, in document order: the file of the likeliest sentence first, each file from top to
-/// bottom.
-///
-/// `vectors[i]` is the embedding of `candidates[i]`, `vector` that of the question; a candidate without a vector scores
-/// without likeness. A chosen sentence brings along, if there is room, what it cannot be understood without: the sentence
-/// before it when it opens with "It" or "This", the line that announces the list it is an item of. One that announces a
-/// list or a piece of code is quoted with it.
-pub fn choose<V: AsRef<[f32]>>(
+/// How likely each candidate is the answer, as the logits of [`choose`]'s chances; arguments as there.
+pub fn logits<V: AsRef<[f32]>>(
     asked: &Asked,
     words: &Question,
     vector: &[f32],
     hits: &[Hit],
     candidates: &[Candidate],
     vectors: &[V],
-    most: usize,
-) -> Vec<Extract> {
-    let scores = (0..candidates.len()).map(|at| {
+) -> Vec<f32> {
+    let logit = |at: usize| {
         let Candidate { passage, range } = &candidates[at];
         let chunk = &hits[*passage].passage.chunk;
         let sentence = candidates[at].text(hits);
@@ -111,8 +104,27 @@ pub fn choose<V: AsRef<[f32]>>(
                 is_fragment: is_fragment(&chunk.text[range.clone()]),
             },
         )
-    });
-    let chances = softmax(&scores.collect::<Vec<_>>());
+    };
+    (0..candidates.len()).map(logit).collect()
+}
+
+/// The best one to `most` sentences, in document order: the file of the likeliest sentence first, each file from top to
+/// bottom.
+///
+/// `vectors[i]` is the embedding of `candidates[i]`, `vector` that of the question; a candidate without a vector scores
+/// without likeness. A chosen sentence brings along, if there is room, what it cannot be understood without: the sentence
+/// before it when it opens with "It" or "This", the line that announces the list it is an item of. One that announces a
+/// list or a piece of code is quoted with it.
+pub fn choose<V: AsRef<[f32]>>(
+    asked: &Asked,
+    words: &Question,
+    vector: &[f32],
+    hits: &[Hit],
+    candidates: &[Candidate],
+    vectors: &[V],
+    most: usize,
+) -> Vec<Extract> {
+    let chances = softmax(&logits(asked, words, vector, hits, candidates, vectors));
     let mut order: Vec<usize> = (0..candidates.len()).collect();
     order.sort_by(|&a, &b| chances[b].total_cmp(&chances[a]).then(a.cmp(&b)));
 

@@ -154,6 +154,10 @@ fn what_is_typed_into_a_pipe_is_repeated_unless_somebody_wants_results_alone() {
 #[test]
 fn an_answer_of_little_confidence_says_so() {
     let Some(folder) = contracts() else { return };
+    // A gate that refuses nothing answers what it does not trust.
+    let profile = folder.at(".incontext/collections/default/profile.toml");
+    let written = fs::read_to_string(&profile).unwrap() + "\n[gate]\nthreshold = 0.0\n";
+    fs::write(&profile, written).unwrap();
     let mut unsure = 0;
     for question in ["When does the support contract end?", "Does Hansen keep bees?", "Who painted the pool?"]
     {
@@ -167,7 +171,7 @@ fn an_answer_of_little_confidence_says_so() {
         assert_eq!(chat(&folder, &[], &[question]).err, expected, "{question}");
         assert_eq!(chat(&folder, &["--json"], &[question]).err, "", "{question}");
     }
-    assert_eq!(unsure, 1);
+    assert_eq!(unsure, 2);
 }
 
 #[test]

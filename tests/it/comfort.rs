@@ -11,7 +11,7 @@ use crate::run::{Folder, Ran};
 use crate::tiny;
 
 /// Every command, as it is typed.
-const COMMANDS: [&[&str]; 20] = [
+const COMMANDS: [&[&str]; 21] = [
     &["quickstart"],
     &["ingest"],
     &["ask"],
@@ -29,6 +29,7 @@ const COMMANDS: [&[&str]; 20] = [
     &["eval", "qa"],
     &["eval", "retrieval"],
     &["tune-fusion"],
+    &["calibrate"],
     &["verify"],
     &["completions"],
     &["man"],
@@ -295,6 +296,7 @@ fn help_in_short_and_at_length() {
     Measure:
       eval         Measure search and answers on questions whose answers are known
       tune-fusion  Fit the fusion of a collection to judged questions
+      calibrate    Fit the gate of a collection to judged questions
       verify       Compare a model's numbers with a reference made elsewhere
 
     Keep things in order:
@@ -334,6 +336,7 @@ fn help_in_short_and_at_length() {
     Measure:
       eval         Measure search and answers on questions whose answers are known
       tune-fusion  Fit the fusion of a collection to judged questions
+      calibrate    Fit the gate of a collection to judged questions
       verify       Compare a model's numbers with a reference made elsewhere
 
     Keep things in order:

@@ -1,7 +1,8 @@
-//! `eval retrieval`: figures that can be worked out by hand, a run file others can read, and complaints with a line.
+//! `eval` and `calibrate`: figures that can be worked out by hand, a run file others can read, and complaints with a line.
 
 use std::fs;
 
+use crate::defaults;
 use crate::run::Folder;
 use crate::tiny;
 
@@ -167,4 +168,96 @@ fn fusion_is_fitted_to_judged_questions_and_written_to_the_profile() {
     let elsewhere = folder.run(&["tune-fusion", "--queries", "q.jsonl", "--qrels", "elsewhere.tsv"]);
     assert_eq!(elsewhere.code, Some(1));
     assert!(elsewhere.err.contains("such as `notes/0.txt`"), "{elsewhere:#?}");
+}
+
+/// Notes in a collection of the default encoder, and questions: three that they answer, two that they do not.
+fn answering() -> Option<Folder> {
+    defaults::encoder()?;
+    let folder = Folder::with(&[
+        (
+            "notes/tea.md",
+            "# Tea\n\nGreen tea is steeped for two minutes. Black tea was first sold in London in 1657.\n",
+        ),
+        (
+            "notes/lease.md",
+            "# Lease\n\nThe lease of the office was signed by Maria Lang. It costs 900 euros a month.\n",
+        ),
+        (
+            "questions.jsonl",
+            "{\"id\": \"steep\", \"question\": \"How long is green tea steeped?\", \"answers\": [\"two minutes\", \"2 min\"]}\n\
+             {\"question\": \"Who signed the lease of the office?\", \"answers\": [\"Maria Lang\"]}\n\
+             {\"question\": \"When was black tea first sold in London?\", \"answers\": [\"in 1658\"]}\n\n\
+             {\"question\": \"How do owls hunt at night?\"}\n\
+             {\"question\": \"Who won the world cup in football?\", \"answers\": [\"Maria\"], \"is_impossible\": true}\n",
+        ),
+    ]);
+    folder.ok(&["ingest", "notes", "--quiet"]);
+    Some(folder)
+}
+
+#[test]
+fn answers_are_judged_one_by_one_and_together() {
+    let Some(folder) = answering() else { return };
+    let arguments = ["eval", "qa", "--questions", "questions.jsonl", "--rows", "rows.jsonl"];
+    let json = folder.ok(&[&arguments[..], &["--json"]].concat()).json();
+    let scores = &json["scores"];
+    let mean = |name: &str| scores[name]["mean"].as_f64().unwrap();
+    assert_eq!((scores["questions"].as_u64(), scores["answerable"].as_u64()), (Some(5), Some(3)));
+    assert!((mean("contains") - 2.0 / 3.0).abs() < 1e-9, "{json:#}");
+    assert_eq!((mean("false_refusals"), mean("refusal_recall")), (0.0, 1.0), "{json:#}");
+    assert_eq!(scores["refusal_f1"], 1.0);
+    assert_eq!(scores["citation_validity"], 1.0);
+    let rows = fs::read_to_string(folder.at("rows.jsonl")).unwrap();
+    let rows: Vec<serde_json::Value> = rows.lines().map(|row| serde_json::from_str(row).unwrap()).collect();
+    let ids: Vec<&str> = rows.iter().map(|row| row["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["steep", "2", "3", "5", "6"]);
+    assert!(rows[0]["answer"].as_str().unwrap().contains("two minutes"), "{}", rows[0]);
+    assert_eq!((&rows[0]["contains"], &rows[4]["answered"]), (&true.into(), &false.into()));
+
+    // A file that has changed since: its quotes are no longer what it says.
+    folder.write("notes/tea.md", "# Tea\n\nOolong.\n");
+    let changed = folder.ok(&[&arguments[..4], &["--json"]].concat()).json();
+    assert!(changed["scores"]["citation_validity"].as_f64().unwrap() < 1.0, "{changed:#}");
+    let shown = folder.ok(&arguments).out;
+    assert!(shown.contains("contains") && shown.contains("66.7 %"), "{shown}");
+}
+
+#[test]
+fn questions_that_cannot_be_read_are_named_with_their_line() {
+    let Some(folder) = answering() else { return };
+    folder.write("bad.jsonl", "{\"question\": \"Q?\"}\n\n{\"answers\": [\"x\"]}\n");
+    for command in [&["eval", "qa"][..], &["calibrate"]] {
+        let ran = folder.run(&[command, &["--questions", "bad.jsonl"]].concat());
+        assert_eq!(ran.code, Some(1), "{ran:#?}");
+        assert!(ran.err.contains("`bad.jsonl` line 3: no question in it"), "{ran:#?}");
+    }
+}
+
+#[test]
+fn a_gate_is_calibrated_only_when_that_decides_better() {
+    let Some(folder) = answering() else { return };
+    let calibrate = ["calibrate", "--questions", "questions.jsonl"];
+    let ran = folder.run(&calibrate);
+    assert_eq!(ran.code, Some(0), "{ran:#?}");
+    assert!(ran.err.contains("3 answerable and 2 unanswerable questions say little"), "{ran:#?}");
+    assert!(ran.err.contains("nothing was changed"), "{ran:#?}");
+    assert!(ran.out.contains("AUROC"), "{ran:#?}");
+    let profile = folder.at(".incontext/collections/default/profile.toml");
+    assert!(!fs::read_to_string(&profile).unwrap().contains("[gate]"));
+
+    // A gate that lets nothing pass is better fitted anew, and the collection answers again.
+    let written = fs::read_to_string(&profile).unwrap() + "\n[gate]\nintercept = -30.0\n";
+    fs::write(&profile, written).unwrap();
+    let ask = ["ask", "How long is green tea steeped?"];
+    assert_eq!(folder.run(&ask).code, Some(3));
+    let questions = fs::read_to_string(folder.at("questions.jsonl")).unwrap().repeat(20);
+    folder.write("many.jsonl", &questions);
+    let many = ["calibrate", "--questions", "many.jsonl", "--json"];
+    let dry = folder.ok(&[&many[..], &["--dry-run"]].concat()).json();
+    assert_eq!((&dry["written"], folder.run(&ask).code), (&false.into(), Some(3)));
+    let json = folder.ok(&many).json();
+    assert_eq!(json["written"], true, "{json:#}");
+    assert_eq!((&json["fitted"]["answerable"], &json["fitted"]["unanswerable"]), (&60.into(), &40.into()));
+    assert_eq!(folder.run(&ask).code, Some(0), "{json:#}");
+    assert_eq!(folder.run(&["ask", "How do owls hunt at night?"]).code, Some(3));
 }

@@ -21,7 +21,6 @@ use crate::index::Collection;
 use crate::prompt::Template;
 use crate::prompt::budget::Dropped;
 use crate::retrieve::Hit;
-use crate::retrieve::gate::Gate;
 
 /// What is needed for an answer.
 pub struct Job {
@@ -96,7 +95,6 @@ impl Job {
         let ask = Ask {
             collection: &collection,
             embedder: &embedder,
-            gate: Gate::default(),
             generation: self.generator.as_deref().map(|generator| Generation {
                 generator,
                 template: &self.prompts.answer,

@@ -19,7 +19,6 @@ use crate::eval::stats::{Bootstrap, Estimate};
 use crate::files;
 use crate::index::Collection;
 use crate::prompt::Library;
-use crate::retrieve::gate::Gate;
 
 /// Judge answers: exact match, F1, refusals, citations, latency
 ///
@@ -87,7 +86,6 @@ pub fn run(command: &Qa, settings: &Settings, printer: &Printer) -> Result<Endin
     let job = Ask {
         collection: &collection,
         embedder: &embedder,
-        gate: Gate::default(),
         generation: generator.as_ref().map(|generator| Generation {
             generator,
             template: &template,

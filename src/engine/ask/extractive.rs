@@ -2,33 +2,23 @@
 
 use std::collections::BTreeSet;
 
+use super::look::Found;
 use super::wording::readable;
-use super::{Answer, Answering, Ask, Retrieved};
-use crate::embed::Overflow;
-use crate::error::Result;
+use super::{Answer, Answering, Ask};
 use crate::retrieve::Hit;
-use crate::retrieve::extract::{Asked, Extract, candidates, choose};
+use crate::retrieve::extract::{Extract, choose};
 
 /// Sentences of an answer, at most.
 const MOST_SENTENCES: usize = 3;
 
 impl Ask<'_> {
     /// The documents' own sentences, each with its citation.
-    pub(super) fn extract(
-        &self,
-        retrieved: &Retrieved,
-        question: &str,
-        answer: &mut Answer,
-    ) -> Result<String> {
+    pub(super) fn extract(&self, found: &Found, question: &str, answer: &mut Answer) -> String {
         answer.mode = Answering::Extractive;
-        let passages: Vec<Hit> = retrieved.passages.iter().chain(&retrieved.further).cloned().collect();
-        let passages = &passages[..];
-        let asked = Asked::new(question);
-        let sentences = candidates(&asked, passages, retrieved.passages.len());
-        let texts: Vec<&str> = sentences.iter().map(|sentence| sentence.text(passages)).collect();
-        let vectors = self.embedder.embed(&texts, Overflow::Truncate)?;
-        let extracts = self.with_asked(question, &retrieved.idf, |words| {
-            choose(&asked, words, &retrieved.vector, passages, &sentences, &vectors, MOST_SENTENCES)
+        let passages = found.hits();
+        let extracts = found.with_words(question, self.collection, |words| {
+            let Found { asked, vector, sentences, vectors, .. } = found;
+            choose(asked, words, vector, passages, sentences, vectors, MOST_SENTENCES)
         });
         let known: BTreeSet<&str> =
             passages.iter().flat_map(|hit| whole_words(&hit.passage.chunk.text)).collect();
@@ -39,7 +29,7 @@ impl Ask<'_> {
             let n = answer.cite(passage, extract.range, extract.score, self.places);
             said.push(cited(&text, n));
         }
-        Ok(said.join(" ").replace("\n ", "\n").trim_end().to_owned())
+        said.join(" ").replace("\n ", "\n").trim_end().to_owned()
     }
 }
 

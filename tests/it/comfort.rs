@@ -331,6 +331,11 @@ fn help_in_short_and_at_length() {
       chat        Hold a conversation over a collection
       search      Find passages, by meaning and by words
 
+    Measure:
+      eval         Measure search and answers on questions whose answers are known
+      tune-fusion  Fit the fusion of a collection to judged questions
+      verify       Compare a model's numbers with a reference made elsewhere
+
     Keep things in order:
       doctor       Check models, settings, collections and disk, and say what to do
       collections  List, show and remove collections
@@ -338,9 +343,6 @@ fn help_in_short_and_at_length() {
       config       Show the settings and where each comes from
 
     More:
-      eval         Measure how good search is, on collections that people have judged
-      tune-fusion  Fit the fusion of a collection to judged questions
-      verify       Compare a model's numbers with a reference made elsewhere
       completions  Print a completion script for a shell
       man          Print the manual page, or write one for every command
       help         Show a command's help
@@ -411,6 +413,9 @@ fn help_in_short_and_at_length() {
       -c, --collection <NAME>
               Collection to ask [default: default]
 
+          --where <CONDITION>
+              Look only in documents that meet it, such as 'year>=2020'; of several, all must hold
+
           --answer <ANSWER>
               How the answer comes about
 
@@ -466,6 +471,9 @@ fn help_in_short_and_at_length() {
       # Written by a model of yours, from the collection `papers`
       incontext ask "What is LoRA?" -c papers --model ./models/my-model.gguf --answer generate
 
+      # From what one author wrote
+      incontext ask "What do owls eat?" --where author=Lang
+
       # The files that an answer cites
       incontext ask "Who signed it?" --json | jq -r '.citations[].path'
     "#);
@@ -511,8 +519,7 @@ fn examples_of_the_help_can_be_typed() {
         let (_, examples) = long.split_once("Examples:").unwrap();
         let lines = examples.lines().map(str::trim).filter(|line| line.starts_with("incontext "));
         for line in lines {
-            let typed = line.split(['|', '>', '&']).next().unwrap();
-            let mut words = shell_words(typed);
+            let mut words = shell_words(line);
             words.remove(0);
             words.push("--help".into());
             let ran = folder.run(&words);
@@ -521,7 +528,7 @@ fn examples_of_the_help_can_be_typed() {
     }
 }
 
-/// Words as a shell cuts them, for lines without escapes.
+/// The words of the first command as a shell cuts them, for lines without escapes.
 fn shell_words(line: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut quote = None;
@@ -529,10 +536,12 @@ fn shell_words(line: &str) -> Vec<String> {
         match (quote, c) {
             (None, '"' | '\'') => quote = Some(c),
             (Some(open), c) if c == open => quote = None,
+            (None, '|' | '>' | '&') => break,
             (None, ' ') => words.push(String::new()),
             (_, c) => words.last_mut().unwrap().push(c),
         }
     }
+    words.retain(|word| !word.is_empty());
     words
 }
 

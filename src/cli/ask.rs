@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::printer::Printer;
 use super::settings::Settings;
-use super::{Ending, NOTHING_RELEVANT, device, help, load, one_line, span, tidy};
+use super::{Ending, NOTHING_RELEVANT, device, help, load, narrow, one_line, span, tidy};
 use crate::engine::ask::{Answer, Answering, Ask as Job, Generation, Nearest, Progress};
 use crate::engine::search::asks_something;
 use crate::engine::{Citation, Status};
@@ -27,6 +27,8 @@ pub struct Ask {
     /// Collection to ask [default: default]
     #[arg(short, long, value_name = "NAME")]
     collection: Option<String>,
+    #[command(flatten)]
+    narrow: narrow::Where,
     /// How the answer comes about
     #[arg(long, value_enum, default_value_t = How::Auto)]
     answer: How,
@@ -59,6 +61,7 @@ const EXAMPLES: help::Examples = &[
         "Written by a model of yours, from the collection `papers`",
         "incontext ask \"What is LoRA?\" -c papers --model ./models/my-model.gguf --answer generate",
     ),
+    ("From what one author wrote", "incontext ask \"What do owls eat?\" --where author=Lang"),
     ("The files that an answer cites", "incontext ask \"Who signed it?\" --json | jq -r '.citations[].path'"),
 ];
 
@@ -107,6 +110,7 @@ pub fn run(command: &Ask, settings: &Settings, printer: &Printer) -> Result<Endi
     asks_something(&command.question)?;
     let name = settings.collection(command.collection.as_deref());
     let collection = Collection::open(&settings.home.collection(&name)?)?;
+    let collection = narrow::only(&command.narrow.filter(settings), collection, printer)?;
     let device = settings.device(command.device)?;
     let embedder = load::collection_embedder(&collection, command.embedder.as_deref(), &device, settings)?;
     let model = settings.model(command.model.as_deref());

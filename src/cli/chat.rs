@@ -18,7 +18,7 @@ use clap::Args;
 use super::ask::How;
 use super::printer::Printer;
 use super::settings::Settings;
-use super::{Ending, device, help};
+use super::{Ending, device, help, narrow};
 use crate::engine::chat::courtesy;
 use crate::error::Result;
 use command::{Command, Typed};
@@ -36,6 +36,8 @@ pub struct Chat {
     /// Collection to ask [default: default]
     #[arg(short, long, value_name = "NAME")]
     collection: Option<String>,
+    #[command(flatten)]
+    narrow: narrow::Where,
     /// How answers come about
     #[arg(long, value_enum, default_value_t = How::Auto)]
     answer: How,
@@ -65,6 +67,7 @@ const EXAMPLES: help::Examples = &[
         "With a model of yours, over the collection `papers`",
         "incontext chat -c papers --model ./models/my-model.gguf --answer generate",
     ),
+    ("About the documents of one year", "incontext chat --where 'date=2024'"),
     ("Questions from a file, an answer a line", "cat questions.txt | incontext chat --json | jq -r .answer"),
 ];
 

@@ -5,9 +5,9 @@ use serde_json::json;
 
 use super::printer::Printer;
 use super::settings::Settings;
-use super::{Ending, help, patient};
+use super::{Ending, help, one_line, patient};
 use crate::error::Result;
-use crate::index::{Collection, Patience};
+use crate::index::{Collection, Patience, fields};
 
 #[derive(Subcommand)]
 pub enum Collections {
@@ -41,6 +41,7 @@ const LIST: help::Examples = &[
 ];
 const SHOW: help::Examples = &[
     ("The folder's collection", "incontext collections show"),
+    ("What can `--where` ask for?", "incontext collections show --json | jq -r '.fields[].name'"),
     ("Is a file in `papers`?", "incontext collections show papers | grep lora.md"),
 ];
 const RM: help::Examples = &[("Remove the collection `papers`", "incontext collections rm papers")];
@@ -89,6 +90,7 @@ fn show(name: &str, as_json: bool, settings: &Settings, printer: &Printer) -> Re
     let collection = Collection::open(&settings.home.collection(name)?)?;
     let reader = collection.read(Patience::default())?;
     let (stats, documents) = (reader.stats()?, reader.documents()?);
+    let fields = fields(documents.iter().map(|known| &known.meta));
     if as_json {
         let documents: Vec<_> = documents
             .iter()
@@ -99,7 +101,7 @@ fn show(name: &str, as_json: bool, settings: &Settings, printer: &Printer) -> Re
             .collect();
         return printer
             .json(&json!({ "name": name, "folder": collection.dir(), "profile": collection.profile(),
-            "stats": stats, "documents": documents }));
+            "stats": stats, "fields": fields, "documents": documents }));
     }
     printer.line(format!(
         "{name}: {} documents, {} chunks, {} tokens",
@@ -107,6 +109,12 @@ fn show(name: &str, as_json: bool, settings: &Settings, printer: &Printer) -> Re
     ))?;
     printer.line(format!("folder: {}", collection.dir().display()))?;
     printer.line(format!("\n{}", collection.profile().to_toml()?))?;
+    printer.line("fields for --where:")?;
+    for field in fields {
+        let (name, described, count) = (one_line(&field.name), field.described(), field.documents);
+        printer.line(format!("  {name:16} {described:16} {count:>7} documents"))?;
+    }
+    printer.line("")?;
     for known in documents {
         printer.line(format!("{:>5} chunks  {}", known.chunks, known.meta.path))?;
     }

@@ -18,6 +18,7 @@ mod ingest;
 mod interrupt;
 mod load;
 mod models;
+mod narrow;
 mod printer;
 mod quickstart;
 mod search;

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::printer::Printer;
 use super::settings::Settings;
-use super::{Ending, NOTHING_RELEVANT, device, help, load, one_line, span, tidy};
+use super::{Ending, NOTHING_RELEVANT, device, help, load, narrow, one_line, span, tidy};
 use crate::engine::Places;
 use crate::engine::search::{Mode, Query, asks_something, search};
 use crate::error::Result;
@@ -25,6 +25,8 @@ pub struct Search {
     /// Collection to search [default: default]
     #[arg(short, long, value_name = "NAME")]
     collection: Option<String>,
+    #[command(flatten)]
+    narrow: narrow::Where,
     /// How to look
     #[arg(long, value_enum, default_value_t = Legs::Hybrid)]
     mode: Legs,
@@ -48,6 +50,10 @@ pub struct Search {
 const EXAMPLES: help::Examples = &[
     ("The five best passages, and why they are", "incontext search \"support contract\" -k 5 --explain"),
     ("Exact words, such as a name or an error message", "incontext search \"E0502\" --mode lexical"),
+    (
+        "In some documents only, by path and by front matter",
+        "incontext search \"owls\" --where 'path=notes/**' --where 'year>=2020'",
+    ),
     (
         "Every file that has something on it",
         "incontext search tea -k 100 --json | jq -r '.hits[].path' | sort -u",
@@ -74,6 +80,7 @@ pub fn run(command: &Search, settings: &Settings, printer: &Printer) -> Result<E
     asks_something(&command.query)?;
     let name = settings.collection(command.collection.as_deref());
     let collection = Collection::open(&settings.home.collection(&name)?)?;
+    let collection = narrow::only(&command.narrow.filter(settings), collection, printer)?;
     let device = settings.device(command.device)?;
     let embedder = match mode {
         Mode::Lexical => None,

@@ -19,6 +19,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use crate::error::{Error, Result};
 use crate::text::slip::closest;
 
+use super::filter::Filter;
 use super::lexical::Words;
 use super::lock::{Lock, Mode, Patience};
 use super::manifest::{self, Folders, Known, Manifest, Stats};
@@ -32,6 +33,7 @@ use super::{ChunkId, Passage};
 pub struct Collection {
     dir: PathBuf,
     profile: Profile,
+    filter: Filter,
 }
 
 impl Collection {
@@ -43,7 +45,13 @@ impl Collection {
     pub fn open(dir: &Path) -> Result<Self> {
         let manifest = Manifest::open(&dir.join(manifest::FILE))?.ok_or_else(|| missing(dir))?;
         let profile = current_profile(dir, &manifest)?;
-        Ok(Self { dir: dir.to_owned(), profile })
+        Ok(Self { dir: dir.to_owned(), profile, filter: Filter::default() })
+    }
+
+    /// The same collection, in which only the documents that `filter` chooses can be found.
+    #[must_use]
+    pub fn only(self, filter: Filter) -> Self {
+        Self { filter, ..self }
     }
 
     /// How it was built, and how it ranks.
@@ -83,7 +91,8 @@ impl Collection {
     /// Waits until no batch is being applied, then shows the collection as it is until the reader is dropped.
     ///
     /// # Errors
-    /// [`Error::Busy`] when patience runs out, [`Error::Mismatch`] when it was rebuilt in another way meanwhile.
+    /// [`Error::Busy`] when patience runs out, [`Error::Mismatch`] when it was rebuilt in another way meanwhile,
+    /// [`Error::Invalid`] when its filter asks for what no document has.
     pub fn read(&self, mut patience: Patience<'_>) -> Result<Reader> {
         if !self.dir.is_dir() {
             return Err(missing(&self.dir));
@@ -92,7 +101,12 @@ impl Collection {
         let manifest = Manifest::open(&self.dir.join(manifest::FILE))?.ok_or_else(|| missing(&self.dir))?;
         manifest.profile()?.check(&self.profile)?;
         let folders = manifest.folders()?;
+        let chosen = match self.filter.is_empty() {
+            true => None,
+            false => Some(Chosen::of(&self.filter, &manifest)?),
+        };
         Ok(Reader {
+            chosen,
             store: OnceLock::new(),
             words: OnceLock::new(),
             opening: Mutex::new(()),
@@ -113,8 +127,30 @@ pub struct Reader {
     opening: Mutex<()>,
     manifest: Mutex<Manifest>,
     collection: Collection,
+    /// All, unless there is a filter.
+    chosen: Option<Chosen>,
     folders: Folders,
     _lock: Lock,
+}
+
+/// What a filter leaves to be found.
+struct Chosen {
+    documents: usize,
+    /// Ascending.
+    chunks: Vec<ChunkId>,
+}
+
+impl Chosen {
+    fn of(filter: &Filter, manifest: &Manifest) -> Result<Self> {
+        let documents = manifest.documents()?;
+        let paths = filter.choose(&documents)?;
+        let mut chunks = Vec::new();
+        for path in &paths {
+            chunks.extend(manifest.chunks_of(path)?);
+        }
+        chunks.sort_unstable();
+        Ok(Self { documents: paths.len(), chunks })
+    }
 }
 
 impl Reader {
@@ -125,7 +161,7 @@ impl Reader {
     pub fn dense(&self, vector: &[f32], k: usize) -> Result<Vec<(ChunkId, f32)>> {
         settings(&self.collection.profile).check(vector)?;
         let store = self.store()?;
-        self.known(k, |count| store.search(vector, count, false))
+        self.known(k, |count| store.search_among(self.chosen(), vector, count, false))
     }
 
     /// The `k` chunks that BM25 ranks first for `question` with their scores, best first, equal ones by id.
@@ -134,7 +170,7 @@ impl Reader {
     /// [`Error::Corrupt`] when words cannot be read.
     pub fn lexical(&self, question: &str, k: usize) -> Result<Vec<(ChunkId, f32)>> {
         let words = self.words()?;
-        self.known(k, |count| words.search(question, count))
+        self.known(k, |count| words.search_among(self.chosen(), question, count))
     }
 
     /// The words of the collection: its statistics and its analysis of text.
@@ -182,6 +218,17 @@ impl Reader {
         self.manifest().documents()
     }
 
+    /// How many documents can be found: those its collection's filter chooses, or all.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when the manifest cannot be read.
+    pub fn findable(&self) -> Result<u64> {
+        match &self.chosen {
+            Some(chosen) => Ok(chosen.documents as u64),
+            None => Ok(self.stats()?.documents),
+        }
+    }
+
     /// How much there is.
     ///
     /// # Errors
@@ -207,6 +254,10 @@ impl Reader {
             vectors: Difference::between(&known, &vectors),
             words: Difference::between(&known, &words),
         })
+    }
+
+    fn chosen(&self) -> Option<&[ChunkId]> {
+        self.chosen.as_ref().map(|chosen| &chosen.chunks[..])
     }
 
     fn store(&self) -> Result<&Store> {

@@ -14,10 +14,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use qdrant_edge::{
-    CountRequest, DEFAULT_VECTOR_NAME, Distance, EdgeConfig, EdgeOptimizersConfig, EdgeShard,
-    EdgeVectorParams, NamedQuery, PointId, PointInsertOperations, PointOperations, PointStruct, QueryEnum,
-    ScrollRequest, SearchParams, SearchRequest, UpdateOperation, VectorInternal, VectorStructInternal,
-    WalOptions, WithPayloadInterface, WithVector,
+    Condition, CountRequest, DEFAULT_VECTOR_NAME, Distance, EdgeConfig, EdgeOptimizersConfig, EdgeShard,
+    EdgeVectorParams, Filter, NamedQuery, PointId, PointInsertOperations, PointOperations, PointStruct,
+    QueryEnum, ScrollRequest, SearchParams, SearchRequest, UpdateOperation, VectorInternal,
+    VectorStructInternal, WalOptions, WithPayloadInterface, WithVector,
 };
 
 use crate::error::{Error, IoContext, Result};
@@ -81,11 +81,22 @@ impl Edge {
         guarded("deleting vectors", || self.shard().update(UpdateOperation::PointOperation(delete)))
     }
 
-    pub(super) fn search(&self, vector: &[f32], k: usize, exact: bool) -> Result<Vec<(ChunkId, f32)>> {
+    pub(super) fn search(
+        &self,
+        chosen: Option<&[ChunkId]>,
+        vector: &[f32],
+        k: usize,
+        exact: bool,
+    ) -> Result<Vec<(ChunkId, f32)>> {
+        // Qdrant walks the graph past what is not chosen, or compares what is where that is few.
+        let chosen = chosen.map(|ids| {
+            let ids = ids.iter().map(|&id| PointId::NumId(id));
+            Filter::new_must(Condition::HasId(ids.collect()))
+        });
         // Among equal scores Qdrant keeps whichever it met first. Fetch until the last score is lower than the k-th.
         let mut limit = k.saturating_add(SLACK);
         loop {
-            let found = self.nearest(vector, limit, exact)?;
+            let found = self.nearest(chosen.as_ref(), vector, limit, exact)?;
             let complete = found.len() < limit;
             let cut = found.get(k - 1).map(|hit| hit.1);
             if complete || cut > found.last().map(|hit| hit.1) {
@@ -95,11 +106,17 @@ impl Edge {
         }
     }
 
-    fn nearest(&self, vector: &[f32], limit: usize, exact: bool) -> Result<Vec<(ChunkId, f32)>> {
+    fn nearest(
+        &self,
+        chosen: Option<&Filter>,
+        vector: &[f32],
+        limit: usize,
+        exact: bool,
+    ) -> Result<Vec<(ChunkId, f32)>> {
         let query = NamedQuery { query: VectorInternal::Dense(vector.to_vec()), using: None };
         let request = SearchRequest {
             query: QueryEnum::Nearest(query),
-            filter: None,
+            filter: chosen.cloned(),
             params: Some(SearchParams { exact, ..SearchParams::default() }),
             limit,
             offset: 0,

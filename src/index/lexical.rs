@@ -108,11 +108,26 @@ impl Words {
     /// # Errors
     /// [`Error::Corrupt`] when the postings cannot be read.
     pub fn search(&self, question: &str, k: usize) -> Result<Vec<(ChunkId, f32)>> {
+        self.search_among(None, question, k)
+    }
+
+    /// The same among the chunks `chosen` alone, ascending. Their scores are those they have among all: what is rare, and how
+    /// long a chunk is on the average, is asked of the whole index.
+    ///
+    /// # Errors
+    /// As [`Words::search`].
+    pub fn search_among(
+        &self,
+        chosen: Option<&[ChunkId]>,
+        question: &str,
+        k: usize,
+    ) -> Result<Vec<(ChunkId, f32)>> {
+        let is_chosen = |id: &ChunkId| chosen.is_none_or(|ids| ids.binary_search(id).is_ok());
         let terms = self.weighed(&self.analyser.analyse(question)).map_err(|error| unreadable(&error))?;
         let mut found = Vec::new();
         for segment in &self.segments {
             let scores = self.scores(segment, &terms).map_err(|error| unreadable(&error))?;
-            let hits = scores.iter().zip(&segment.ids).filter(|(score, _)| **score > 0.0);
+            let hits = scores.iter().zip(&segment.ids).filter(|(score, id)| **score > 0.0 && is_chosen(id));
             found.extend(hits.map(|(&score, &id)| (id, score)));
         }
         Ok(best(found, k))
@@ -423,6 +438,19 @@ mod tests {
             assert_eq!(old.search(question, 10).unwrap(), new.search(question, 10).unwrap());
             assert_eq!(old.query_terms(question).unwrap(), new.query_terms(question).unwrap());
         }
+    }
+
+    #[test]
+    fn among_chosen_chunks_the_best_of_these_come_with_the_scores_they_have_among_all() {
+        let (dir, _writer) =
+            index(&["apple", "apple pear fig", "apple apple", "pear", "apple pie with cream"]);
+        let words = open(&dir);
+        let all = words.search("apple", 10).unwrap();
+        let last = all[all.len() - 1];
+        assert_eq!(words.search_among(Some(&[last.0]), "apple", 1).unwrap(), [last]);
+        assert_eq!(words.search_among(Some(&[4]), "apple", 1).unwrap(), []);
+        let two: Vec<_> = all.iter().copied().filter(|hit| [2, 5].contains(&hit.0)).collect();
+        assert_eq!(words.search_among(Some(&[2, 4, 5]), "apple", 10).unwrap(), two);
     }
 
     #[test]

@@ -22,10 +22,12 @@ impl Memory {
         }
     }
 
-    pub(super) fn search(&self, vector: &[f32], k: usize) -> Vec<(ChunkId, f32)> {
+    pub(super) fn search(&self, chosen: Option<&[ChunkId]>, vector: &[f32], k: usize) -> Vec<(ChunkId, f32)> {
         let query = normalised(vector);
         let cosine = |other: &[f32]| query.iter().zip(other).map(|(a, b)| a * b).sum();
-        let scored = self.points.iter().map(|(&id, vector)| (id, cosine(vector)));
+        let is_chosen = |id: &ChunkId| chosen.is_none_or(|ids| ids.binary_search(id).is_ok());
+        let points = self.points.iter().filter(|(id, _)| is_chosen(id));
+        let scored = points.map(|(&id, vector)| (id, cosine(vector)));
         super::store::best(scored.collect(), k)
     }
 

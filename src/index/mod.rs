@@ -6,6 +6,7 @@
 mod analyse;
 mod collection;
 mod edge;
+mod filter;
 mod home;
 mod lexical;
 mod lock;
@@ -20,6 +21,7 @@ mod writer;
 
 pub use analyse::{Analyser, Terms};
 pub use collection::{Agreement, Collection, Difference, Reader};
+pub use filter::{Condition, Field, Filter, Kind, Operator, fields};
 pub use home::{Home, VARIABLE};
 pub use lexical::{Words, WordsWriter};
 pub use lock::{Holder, Notice, Patience};

@@ -86,11 +86,25 @@ impl Store {
     /// # Errors
     /// [`Error::Invalid`] for a vector of another length or with a value that is not finite.
     pub fn search(&self, vector: &[f32], k: usize, exact: bool) -> Result<Vec<(ChunkId, f32)>> {
+        self.search_among(None, vector, k, exact)
+    }
+
+    /// The same among the points `chosen` alone, ascending: the `k` nearest of these, however far they are.
+    ///
+    /// # Errors
+    /// As [`Store::search`].
+    pub fn search_among(
+        &self,
+        chosen: Option<&[ChunkId]>,
+        vector: &[f32],
+        k: usize,
+        exact: bool,
+    ) -> Result<Vec<(ChunkId, f32)>> {
         self.settings.check(vector)?;
         match &self.kind {
-            _ if k == 0 => Ok(Vec::new()),
-            Kind::Edge(edge) => edge.search(vector, k, exact),
-            Kind::Memory(memory) => Ok(memory.search(vector, k)),
+            _ if k == 0 || chosen.is_some_and(<[_]>::is_empty) => Ok(Vec::new()),
+            Kind::Edge(edge) => edge.search(chosen, vector, k, exact),
+            Kind::Memory(memory) => Ok(memory.search(chosen, vector, k)),
         }
     }
 
@@ -232,6 +246,25 @@ mod tests {
     }
 
     #[test]
+    fn among_chosen_points_the_nearest_of_these_are_found_however_far() {
+        each(|mut store, reopen| {
+            fill(&mut store, 1..=300);
+            let store = reopen(store);
+            let all = store.search(&vector(9), 300, true).unwrap();
+            let mut chosen: Vec<ChunkId> = all[250..].iter().map(|hit| hit.0).collect();
+            chosen.sort_unstable();
+            // One that is not there is no error.
+            chosen.push(999);
+            for exact in [true, false] {
+                let found = store.search_among(Some(&chosen), &vector(9), 10, exact).unwrap();
+                assert_eq!(found, all[250..260]);
+                assert_eq!(store.search_among(Some(&chosen), &vector(9), 100, exact).unwrap(), all[250..]);
+                assert_eq!(store.search_among(Some(&[]), &vector(9), 10, exact).unwrap(), []);
+            }
+        });
+    }
+
+    #[test]
     fn equal_cosines_are_ordered_by_id_also_where_the_list_is_cut() {
         each(|mut store, _| {
             let same = [1.0, 2.0, 3.0, 4.0];
@@ -316,5 +349,12 @@ mod tests {
         let (found, expected) =
             (store.search(&vector(3), 10, true).unwrap(), oracle.search(&vector(3), 10, true).unwrap());
         assert!(found.iter().zip(&expected).all(|(a, b)| (a.1 - b.1).abs() < 1e-5));
+        // Few of many are found over the graph, too.
+        let farthest: Vec<_> = oracle.search(&vector(3), 2000, true).unwrap()[1990..].to_vec();
+        let mut chosen: Vec<ChunkId> = farthest.iter().map(|hit| hit.0).collect();
+        chosen.sort_unstable();
+        let found = store.search_among(Some(&chosen), &vector(3), 10, false).unwrap();
+        assert_eq!(found.len(), 10);
+        assert!(found.iter().zip(&farthest).all(|(a, b)| (a.1 - b.1).abs() < 1e-5));
     }
 }

@@ -3,6 +3,7 @@
 mod boundaries;
 pub mod chunk;
 pub mod document;
+pub mod fields;
 mod gguf_tokenizer;
 pub mod ground;
 pub mod layout;

@@ -416,6 +416,9 @@ fn help_in_short_and_at_length() {
       -c, --collection <NAME>
               Collection to ask [default: default]
 
+          --where <CONDITION>
+              Look only in documents that meet it, such as 'year>=2020'; of several, all must hold
+
           --answer <ANSWER>
               How the answer comes about
 
@@ -471,6 +474,9 @@ fn help_in_short_and_at_length() {
       # Written by a model of yours, from the collection `papers`
       incontext ask "What is LoRA?" -c papers --model ./models/my-model.gguf --answer generate
 
+      # From what one author wrote
+      incontext ask "What do owls eat?" --where author=Lang
+
       # The files that an answer cites
       incontext ask "Who signed it?" --json | jq -r '.citations[].path'
     "#);
@@ -516,8 +522,7 @@ fn examples_of_the_help_can_be_typed() {
         let (_, examples) = long.split_once("Examples:").unwrap();
         let lines = examples.lines().map(str::trim).filter(|line| line.starts_with("incontext "));
         for line in lines {
-            let typed = line.split(['|', '>', '&']).next().unwrap();
-            let mut words = shell_words(typed);
+            let mut words = shell_words(line);
             words.remove(0);
             words.push("--help".into());
             let ran = folder.run(&words);
@@ -526,7 +531,7 @@ fn examples_of_the_help_can_be_typed() {
     }
 }
 
-/// Words as a shell cuts them, for lines without escapes.
+/// The words of the first command as a shell cuts them, for lines without escapes.
 fn shell_words(line: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut quote = None;
@@ -534,10 +539,12 @@ fn shell_words(line: &str) -> Vec<String> {
         match (quote, c) {
             (None, '"' | '\'') => quote = Some(c),
             (Some(open), c) if c == open => quote = None,
+            (None, '|' | '>' | '&') => break,
             (None, ' ') => words.push(String::new()),
             (_, c) => words.last_mut().unwrap().push(c),
         }
     }
+    words.retain(|word| !word.is_empty());
     words
 }
 

@@ -26,3 +26,4 @@ mod regressions;
 mod run;
 mod seeds;
 mod tiny;
+mod r#where;

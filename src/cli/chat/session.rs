@@ -14,13 +14,13 @@ use crate::cli::ask::{self, How};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::printer::Printer;
 use crate::cli::settings::{Key, Settings, Source as Decided};
-use crate::cli::{load, tidy};
+use crate::cli::{load, narrow, tidy};
 use crate::embed::Embedder;
 use crate::engine::ask::{FORMAT, is_fit};
 use crate::engine::chat::{Conversation, StandAlone};
 use crate::error::{Error, Result};
 use crate::generate::Generator;
-use crate::index::Collection;
+use crate::index::{Collection, Filter};
 use crate::prompt::Library;
 
 /// The templates unless somebody chose others.
@@ -36,6 +36,7 @@ pub struct Session<'a> {
     k: Option<usize>,
     prompts: Arc<Prompts>,
     collection: String,
+    filter: Filter,
     embedder: Arc<Embedder>,
     how: How,
     /// As it was named.
@@ -61,6 +62,8 @@ impl<'a> Session<'a> {
     pub fn begin(command: &Chat, settings: &Settings, printer: &'a Printer) -> Result<Self> {
         let collection = settings.collection(command.collection.as_deref());
         let opened = Collection::open(&settings.home.collection(&collection)?)?;
+        let filter = command.narrow.filter(settings);
+        let opened = narrow::only(&filter, opened, printer)?;
         let device = settings.device(command.device)?;
         let embedder = load::collection_embedder(&opened, command.embedder.as_deref(), &device, settings)?;
         let model = settings.model(command.model.as_deref());
@@ -86,6 +89,7 @@ impl<'a> Session<'a> {
             k: command.k.map(usize::from),
             prompts: Arc::new(prompts),
             collection,
+            filter,
             embedder: Arc::new(embedder),
             how: command.answer,
             model,
@@ -109,6 +113,7 @@ impl<'a> Session<'a> {
             settings: Arc::clone(&self.settings),
             device: self.device.clone(),
             collection: self.settings.home.collection(&self.collection)?,
+            filter: self.filter.clone(),
             embedder: Arc::clone(&self.embedder),
             generator: self.generator.clone().filter(|_| self.how.needs(&self.model)),
             answering: self.how.into(),
@@ -309,9 +314,10 @@ impl<'a> Session<'a> {
     }
 
     /// # Errors
-    /// `NotFound` when there is none; as [`load::collection_embedder`]. Then the collection is the one it was.
+    /// `NotFound` when there is none; as [`narrow::only`] and [`load::collection_embedder`]. Then the collection is the one it was.
     pub fn switch_collection(&mut self, name: &str) -> Result<()> {
         let opened = Collection::open(&self.settings.home.collection(name)?)?;
+        let opened = narrow::only(&self.filter, opened, self.printer)?;
         let (embedder, settings) = (Arc::clone(&self.embedder), Arc::clone(&self.settings));
         let device = self.device.clone();
         self.embedder = self.load(move || matching(&opened, embedder, &device, &settings))?;

@@ -17,7 +17,7 @@ use crate::engine::ask::{Answering, Ask, Generation, Progress};
 use crate::engine::chat::{Conversation, Rewriter, StandAlone, Turn};
 use crate::error::{Error, Result};
 use crate::generate::Generator;
-use crate::index::Collection;
+use crate::index::{Collection, Filter};
 use crate::prompt::Template;
 use crate::prompt::budget::Dropped;
 use crate::retrieve::Hit;
@@ -32,6 +32,8 @@ pub struct Job {
     pub device: Device,
     /// The collection's folder.
     pub collection: PathBuf,
+    /// What of it is to be looked in.
+    pub filter: Filter,
     pub embedder: Arc<Embedder>,
     /// Only when something may be generated.
     pub generator: Option<Arc<Generator>>,
@@ -76,7 +78,7 @@ pub struct ShownPrompt {
 impl Job {
     /// The turn, and the embedder it was made with: another than before when the collection was built anew meanwhile.
     pub fn run(self, teller: &Teller<Event>) -> Result<(Turn, Arc<Embedder>)> {
-        let collection = Collection::open(&self.collection)?;
+        let collection = Collection::open(&self.collection)?.only(self.filter);
         let embedder = matching(&collection, self.embedder, &self.device, &self.settings)?;
         let stand_alone = match self.literal {
             true => StandAlone::literal(&self.asked),

@@ -10,6 +10,7 @@ use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 use super::{after_bom, trimmed};
 use crate::text::document::{Block, BlockKind, Document, Flaws, Format, Origin};
+use crate::text::fields;
 
 pub(super) fn read(name: &str, source: String) -> Document {
     let start = after_bom(&source);
@@ -135,7 +136,8 @@ fn without_gaps(source: &str, body: usize, blocks: Vec<Block>) -> Vec<Block> {
     whole
 }
 
-/// Simple `key: value` (between `---`) or `key = value` (between `+++`) pairs, and where the text after them starts.
+/// Simple `key: value` (between `---`) or `key = value` (between `+++`) pairs, and where the text after them starts. The
+/// lines `- item` below a key without a value are a list.
 fn front_matter(source: &str, start: usize) -> (BTreeMap<String, String>, usize) {
     let none = (BTreeMap::new(), start);
     let mut lines = source[start..].split_inclusive('\n');
@@ -145,22 +147,36 @@ fn front_matter(source: &str, start: usize) -> (BTreeMap<String, String>, usize)
         "+++" => ('=', &["+++"]),
         _ => return none,
     };
-    let mut fields = BTreeMap::new();
+    let mut found = BTreeMap::new();
     let mut any_key = false;
+    let mut list: Option<(String, Vec<String>)> = None;
     let mut at = start + first.len();
     for line in lines {
         at += line.len();
         let line = line.trim_end();
-        if closing.contains(&line) {
-            return (fields, at);
+        let item = line.trim_start().strip_prefix("- ").filter(|_| separator == ':');
+        if let (Some(item), Some((_, items))) = (item, &mut list) {
+            items.push(unquoted(item.trim()).to_owned());
+            continue;
         }
+        let is_end = closing.contains(&line);
         let pair = line.split_once(separator).filter(|(key, _)| is_key(key.trim_end()));
+        if (is_end || pair.is_some())
+            && let Some((key, items)) = list.take()
+            && !items.is_empty()
+        {
+            found.insert(key, fields::list(&items));
+        }
+        if is_end {
+            return (found, at);
+        }
         match pair {
             Some((key, value)) => {
                 any_key = true;
-                let value = unquoted(value.trim());
-                if !value.is_empty() {
-                    fields.insert(key.trim_end().to_owned(), value.to_owned());
+                let (key, value) = (key.trim_end().to_owned(), unquoted(value.trim()));
+                match value {
+                    "" => list = Some((key, Vec::new())),
+                    value => drop(found.insert(key, value.to_owned())),
                 }
             }
             // A document may also just begin with a rule: then no key comes first.
@@ -227,10 +243,12 @@ mod tests {
 
     #[test]
     fn front_matter_is_fields_and_not_text() {
-        let yaml = "---\ntags:\n  - a\ntitle: \"On owls\"\n---\n# H\n";
+        let yaml = "---\ntags:\n  - a\n  - \"b, c\"\ntitle: \"On owls\"\nempty:\nby:\n- x: y\n---\n# H\n";
         let document = read("a.md", yaml.to_owned());
         assert_eq!(document.title.as_deref(), Some("On owls"));
-        assert_eq!(document.fields.len(), 1);
+        assert_eq!(document.fields["tags"], "[a, \"b, c\"]");
+        assert_eq!(document.fields["by"], "[x: y]");
+        assert_eq!(document.fields.len(), 3);
         assert_eq!(&document.text[document.blocks[0].range.clone()], "# H");
 
         let toml = "+++\r\ntitle = 'On owls'\r\n+++\r\nText\r\n";

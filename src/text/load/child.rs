@@ -42,7 +42,7 @@ type Reply = std::result::Result<Extracted, (String, Option<String>)>;
 pub(super) fn read_pdf(program: &Path, bytes: Vec<u8>) -> Result<Extracted> {
     let mut command = Command::new(program);
     command.args([WORD, PDF]).stderr(Stdio::null());
-    let done = ask(command, bytes)?;
+    let done = ask(command, bytes, TIME)?;
     if !done.status.success() {
         return Err(Error::invalid(format!("reading it broke off ({})", ending(done.status)))
             .hint(format!("it is damaged, or needs more than {} of memory: {OR_LEAVE_OUT}", size(MEMORY))));
@@ -79,7 +79,7 @@ pub(super) fn run(program: Option<&Path>, words: &[OsString]) -> Result<Vec<u8>>
     };
     command.stderr(Stdio::piped());
     let shown = words[0].to_string_lossy();
-    let done = ask(command, Vec::new()).map_err(|error| error.within(format_args!("`{shown}`")))?;
+    let done = ask(command, Vec::new(), TIME).map_err(|error| error.within(format_args!("`{shown}`")))?;
     if done.status.success() {
         return Ok(done.output);
     }
@@ -96,7 +96,7 @@ struct Done {
 }
 
 /// Starts `command`, hands it `input`, and waits for all it prints, or for a limit.
-fn ask(mut command: Command, input: Vec<u8>) -> Result<Done> {
+fn ask(mut command: Command, input: Vec<u8>, time: Duration) -> Result<Done> {
     // Ctrl-C is for the parent, which ends what it has begun first.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
@@ -111,10 +111,10 @@ fn ask(mut command: Command, input: Vec<u8>) -> Result<Done> {
     }
     let output = collect(child.stdout.take(), OUTPUT);
     let said = collect(child.stderr.take(), 10_000);
-    let Ok(output) = output.recv_timeout(TIME) else {
+    let Ok(output) = output.recv_timeout(time) else {
         stop(&mut child);
         return Err(
-            Error::invalid(format!("reading it took longer than {} s", TIME.as_secs())).hint(OR_LEAVE_OUT)
+            Error::invalid(format!("reading it took longer than {} s", time.as_secs())).hint(OR_LEAVE_OUT)
         );
     };
     if output.len() as u64 > OUTPUT {
@@ -235,3 +235,43 @@ fn limit(memory: u64, kind: Memory) {
 
 #[cfg(not(unix))]
 fn limit(_: u64, _: Memory) {}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn shell(script: &str, time: Duration) -> Result<Done> {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).stderr(Stdio::piped());
+        ask(command, b"input".to_vec(), time)
+    }
+
+    #[test]
+    fn a_reader_that_hangs_is_ended_with_all_it_started() {
+        let start = Instant::now();
+        let dir = tempfile::tempdir().unwrap();
+        let late = dir.path().join("late");
+        let script = format!("(sleep 2; touch {}) & sleep 100", late.display());
+        let error = shell(&script, Duration::from_millis(200)).err().unwrap();
+        assert!(error.to_string().contains("took longer"), "{error}");
+        assert!(start.elapsed() < Duration::from_secs(20));
+        std::thread::sleep(Duration::from_millis(2500));
+        assert!(!late.exists());
+    }
+
+    #[test]
+    fn a_reader_that_prints_without_end_is_ended() {
+        let error = shell("yes", TIME).err().unwrap();
+        assert!(matches!(error, Error::TooLong(_)), "{error}");
+    }
+
+    #[test]
+    fn what_a_reader_gets_prints_and_complains_of_comes_back_with_how_it_ended() {
+        let done = shell("cat; echo oh >&2; exit 3", TIME).unwrap();
+        assert_eq!((done.output.as_slice(), done.said.as_str()), (&b"input"[..], "oh\n"));
+        assert_eq!(ending(done.status), "exit code 3");
+        assert_eq!(ending(shell("kill -9 $$", TIME).unwrap().status), "signal 9");
+    }
+}

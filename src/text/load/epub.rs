@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use quick_xml::Reader;
-use quick_xml::events::Event;
+use quick_xml::events::{BytesStart, Event};
 
 use super::archive::{Archive, damage};
 use super::extracted::Extracted;
@@ -71,9 +71,9 @@ fn locks_text(encryption: &str) -> bool {
 
 fn package_path(container: &str) -> Result<Option<String>> {
     let mut path = None;
-    elements(container, &mut |name, get| {
+    elements(container, &mut |name, start| {
         if name == "rootfile" && path.is_none() {
-            path = get("full-path");
+            path = attribute(start, "full-path");
         }
     })?;
     Ok(path)
@@ -83,27 +83,28 @@ fn package_path(container: &str) -> Result<Option<String>> {
 fn spine(package: &str) -> Result<Vec<String>> {
     let mut files = BTreeMap::new();
     let mut order = Vec::new();
-    elements(package, &mut |name, get| match name {
+    elements(package, &mut |name, start| match name {
         "item" => {
-            let is_page = get("media-type").is_some_and(|kind| kind.contains("html"));
-            if let (true, Some(id), Some(file)) = (is_page, get("id"), get("href")) {
+            let is_page = attribute(start, "media-type").is_some_and(|kind| kind.contains("html"));
+            if let (true, Some(id), Some(file)) = (is_page, attribute(start, "id"), attribute(start, "href"))
+            {
                 files.insert(id, file);
             }
         }
-        "itemref" => order.extend(get("idref")),
+        "itemref" => order.extend(attribute(start, "idref")),
         _ => {}
     })?;
     Ok(order.iter().filter_map(|id| files.remove(id)).collect())
 }
 
-/// Shows every element of `xml`: its name and the way to its attributes.
-fn elements(xml: &str, show: &mut dyn FnMut(&str, &dyn Fn(&str) -> Option<String>)) -> Result<()> {
+/// Shows every element of `xml`: its name and the whole of it.
+fn elements(xml: &str, show: &mut dyn FnMut(&str, &BytesStart<'_>)) -> Result<()> {
     let mut reader = Reader::from_str(xml);
     loop {
         match reader.read_event().map_err(|error| damage(format!("damaged inside: {error}")))? {
             Event::Eof => return Ok(()),
             Event::Start(start) | Event::Empty(start) => {
-                show(start.local_name().as_ref(), &|name| attribute(&start, name));
+                show(start.local_name().as_ref(), &start);
             }
             _ => {}
         }

@@ -32,6 +32,10 @@ fn damaged() -> Error {
     Error::invalid("a damaged PDF").hint("open it in a viewer and save or print it as a new PDF")
 }
 
+fn cut_off() -> Error {
+    Error::invalid("a PDF that is cut off: its end is missing").hint("copy or download it again")
+}
+
 fn extract(bytes: Vec<u8>) -> Result<Extracted> {
     const START: usize = 1024;
     let start = &bytes[..bytes.len().min(START)];
@@ -47,12 +51,14 @@ fn extract(bytes: Vec<u8>) -> Result<Extracted> {
         LoadPdfError::Decryption(_) => {
             Error::invalid("encrypted in a way that cannot be read").hint("save a copy without encryption")
         }
+        LoadPdfError::Invalid if !complete => cut_off(),
         LoadPdfError::Invalid => damaged(),
     })?;
     if !complete {
-        return Err(
-            Error::invalid("a PDF that is cut off: its end is missing").hint("copy or download it again")
-        );
+        return Err(cut_off());
+    }
+    if pdf.pages().is_empty() {
+        return Err(damaged());
     }
     let cache = InterpreterCache::new();
     let (mut known, mut unknown) = (0, 0);

@@ -89,7 +89,7 @@ fn what_cannot_be_read_says_why() {
     for (bytes, why) in [
         (b"no pdf at all".to_vec(), "not a PDF"),
         (Vec::new(), "not a PDF"),
-        (whole[..whole.len() / 2].to_vec(), "PDF"),
+        (whole[..whole.len() / 2].to_vec(), "cut off"),
         (b"%PDF-1.4\nnothing\n%%EOF".to_vec(), "damaged"),
         (pdf(&[page(&[])], "<<>>", &locked), "password"),
         (plain(&["0 0 600 800 re f".to_owned()]), "1 pages without text"),

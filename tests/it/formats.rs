@@ -27,8 +27,12 @@ fn pdf(pages: &[&[&str]], trailer: &str) -> Vec<u8> {
         file +=
             &format!("{} 0 obj\n<</Length {}>>stream\n{content}\nendstream\nendobj\n", id + 1, content.len());
     }
-    // Without a table of places, which readers of PDF make up for.
-    (file + &format!("trailer<</Size 99/Root 1 0 R{trailer}>>\nstartxref\n0\n%%EOF\n")).into_bytes()
+    let ids = (1..4).chain(10..10 + 2 * pages.len());
+    let places = ids.map(|id| (id, file.find(&format!("\n{id} 0 obj")).unwrap() + 1));
+    let table: String = places.map(|(id, at)| format!("{id} 1\n{at:010} 00000 n \n")).collect();
+    let at = file.len();
+    file += &format!("xref\n0 1\n0000000000 65535 f \n{table}trailer<</Size 99/Root 1 0 R{trailer}>>\n");
+    (file + &format!("startxref\n{at}\n%%EOF\n")).into_bytes()
 }
 
 fn zipped(files: &[(&str, &str)]) -> Vec<u8> {

@@ -8,7 +8,7 @@
 //! use incontext::embed::{Embedder, LocalEncoder};
 //! use incontext::engine::ingest::{Ingest, MAX_FILE};
 //! use incontext::index::{Home, Patience, Profile};
-//! use incontext::text::chunk::Limits;
+//! use incontext::text::{chunk::Limits, load::Readers};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let folder = tempfile::tempdir()?;
@@ -21,6 +21,7 @@
 //! let summary = Ingest {
 //!     home: &Home::locate(Some(&here.join(".incontext")), here), collection: "notes", paths: &[here.to_owned()],
 //!     profile: Profile { chunker, ..Profile::default() }, embedder: &embedder, rebuild: false, max_file: MAX_FILE,
+//!     readers: &Readers::default(),
 //! }
 //! .run(Patience::default(), |_| ControlFlow::Continue(()))?;
 //! assert_eq!((summary.added, summary.failed), (1, 0));
@@ -52,6 +53,7 @@
 //! # Ingest {
 //! #     home: &home, collection: "notes", paths: &[here.to_owned()],
 //! #     profile: Profile { chunker, ..Profile::default() }, embedder: &embedder, rebuild: false, max_file: MAX_FILE,
+//! #     readers: &incontext::text::load::Readers::default(),
 //! # }
 //! # .run(Patience::default(), |_| ControlFlow::Continue(()))?;
 //! # let source = "+++\nname = \"short\"\ntask = \"qa\"\ninputs = [\"question\", \"passages\"]\n[params]\nmax_tokens = 8\n+++\n{% for passage in passages %}{{ passage.text }}\n{% endfor %}{{ question }}\n";

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::printer::Printer;
 use super::settings::Settings;
-use super::{Ending, NOTHING_RELEVANT, device, help, load, narrow, one_line, span, tidy};
+use super::{Ending, NOTHING_RELEVANT, device, help, load, narrow, one_line, tidy};
 use crate::engine::ask::{Answer, Answering, Ask as Job, Generation, Nearest, Progress};
 use crate::engine::search::asks_something;
 use crate::engine::{Citation, Status};
@@ -213,7 +213,7 @@ pub fn place(citation: &Citation) -> String {
         Status::Missing => "  (the file is gone)",
     };
     let title = tidy(citation.title.as_deref().unwrap_or_default());
-    let place = format!("{}:{}", one_line(&citation.path), span(first, last));
+    let place = super::place(&citation.path, citation.page, (first, last));
     format!("[{}] {place}  {title}{status}", citation.n).trim_end().to_owned()
 }
 

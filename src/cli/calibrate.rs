@@ -82,7 +82,8 @@ pub fn run(command: &Calibrate, settings: &Settings, printer: &Printer) -> Resul
         return Ok(Ending::Done);
     }
     printer.line(format!("{:24} {:>8} {:>16}", "", "as it is", "fitted, held out"))?;
-    let rows: [(&str, fn(&Verdict) -> Option<f64>); 3] = [
+    type Of = fn(&Verdict) -> Option<f64>;
+    let rows: [(&str, Of); 3] = [
         ("answerable but refused", |verdict| verdict.false_refusals),
         ("unanswerable and refused", |verdict| verdict.refusal_recall),
         ("AUROC", |verdict| verdict.auroc),

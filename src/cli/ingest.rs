@@ -14,6 +14,7 @@ use crate::bytes::MEGABYTE;
 use crate::engine::ingest::{Event, Ingest as Job, MAX_FILE, Summary};
 use crate::error::{Error, Result};
 use crate::index::{Collection, Profile};
+use crate::text::load::Readers;
 
 /// Bring a collection up to date with files and folders
 ///
@@ -44,6 +45,9 @@ pub struct Ingest {
     /// Refuse files larger than this [default: 16]
     #[arg(long, value_name = "MB")]
     max_file: Option<u32>,
+    /// Read files of an ending by a command that prints their text; {} is the file. May be repeated
+    #[arg(long = "loader", value_name = "ENDING=COMMAND")]
+    loaders: Vec<String>,
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
@@ -52,10 +56,12 @@ pub struct Ingest {
 const EXAMPLES: help::Examples = &[
     ("A folder, and the same again after editing", "incontext ingest notes/"),
     ("Subjects apart, in a collection of their own", "incontext ingest ~/papers README.md -c papers"),
+    ("A kind of file that is not built in", "incontext ingest notes/ --loader 'odt=pandoc -t plain {}'"),
     ("Build anew, with another encoder", "incontext ingest notes/ --embedder ./models/bge-small --rebuild"),
 ];
 
 pub fn run(command: &Ingest, settings: &Settings, printer: &Printer) -> Result<Ending> {
+    let readers = readers(&command.loaders)?;
     let collection = settings.collection(command.collection.as_deref());
     let dir = settings.home.collection(&collection)?;
     let there = match Collection::open(&dir) {
@@ -82,7 +88,8 @@ pub fn run(command: &Ingest, settings: &Settings, printer: &Printer) -> Result<E
     let max_file = command.max_file.map_or(MAX_FILE, |megabytes| u64::from(megabytes) * MEGABYTE);
     let (home, paths, rebuild) = (&settings.home, &command.paths[..], command.rebuild);
     let collection = &collection[..];
-    let job = Job { home, collection, paths, profile, embedder: &embedder, rebuild, max_file };
+    let job =
+        Job { home, collection, paths, profile, embedder: &embedder, rebuild, readers: &readers, max_file };
     let summary = ingest(job, printer)?;
     if command.json {
         printer.json(&summary)?;
@@ -93,6 +100,13 @@ pub fn run(command: &Ingest, settings: &Settings, printer: &Printer) -> Result<E
         printer.note(format!("nothing to ingest, so no collection `{collection}` was made"));
     }
     Ok(if summary.failed == 0 { Ending::Done } else { Ending::No(1) })
+}
+
+/// What is built in, files that may do harm in a process of their own, and the commands `loaders` of the command line.
+fn readers(loaders: &[String]) -> Result<Readers> {
+    let program =
+        std::env::current_exe().map_err(|source| Error::io("cannot find this program's own file", source))?;
+    loaders.iter().try_fold(Readers::apart(program), |readers, loader| readers.with(loader))
 }
 
 /// Runs an ingest with a bar; files that fail are named as they do. Ctrl-C stops it behind what is finished.

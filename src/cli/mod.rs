@@ -35,6 +35,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::{Error, Result};
 use crate::index::{Notice, Patience};
+use crate::text::load::child;
 use config::Config;
 use printer::Printer;
 use settings::Settings;
@@ -127,6 +128,10 @@ fn command() -> clap::Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|first| first == child::WORD) {
+        return child::serve(&words.collect::<Vec<_>>());
+    }
     let matches = command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let printer = Printer::new(cli.global.quiet);
@@ -187,6 +192,14 @@ fn one_line(path: &str) -> String {
 /// Waits for another writer for ten minutes, and tells `notice` who it is after a few seconds.
 fn patient(notice: Notice) -> Patience {
     Patience { limit: Duration::from_secs(600), notice: Some(notice), ..Patience::default() }
+}
+
+/// A place in a file as a person looks it up: `a.md:3-5`, and `a.pdf p. 4` where there are pages.
+fn place(path: &str, page: Option<u32>, (first, last): (u32, u32)) -> String {
+    match page {
+        Some(page) => format!("{} p. {page}", one_line(path)),
+        None => format!("{}:{}", one_line(path), span(first, last)),
+    }
 }
 
 /// Lines as `3-5`, or `3` for a single one.

@@ -12,6 +12,7 @@ use crate::engine::ask::{Answering, Ask};
 use crate::engine::ingest::{Ingest, MAX_FILE};
 use crate::error::{IoContext, Result};
 use crate::index::{Collection, Profile};
+use crate::text::load::Readers;
 
 /// The user's guide, as it was when the binary was built.
 static GUIDE: Dir = include_dir!("$CARGO_MANIFEST_DIR/docs");
@@ -38,6 +39,7 @@ pub fn run(settings: &Settings, printer: &Printer) -> Result<Ending> {
         profile: Profile::default(),
         embedder: &embedder,
         rebuild: false,
+        readers: &Readers::default(),
         max_file: MAX_FILE,
     };
     let summary = ingest::ingest(job, printer)?;

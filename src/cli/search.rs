@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::printer::Printer;
 use super::settings::Settings;
-use super::{Ending, NOTHING_RELEVANT, device, help, load, narrow, one_line, span, tidy};
+use super::{Ending, NOTHING_RELEVANT, device, help, load, narrow, place, tidy};
 use crate::engine::Places;
 use crate::engine::search::{Mode, Query, asks_something, search};
 use crate::error::Result;
@@ -109,15 +109,18 @@ pub fn run(command: &Search, settings: &Settings, printer: &Printer) -> Result<E
 
 fn as_json(hit: &Hit, places: &Places) -> serde_json::Value {
     let chunk = &hit.passage.chunk;
-    json!({ "rank": hit.rank, "path": places.shown(&hit.passage.path), "title": hit.passage.title, "header": chunk.header,
-        "lines": [chunk.lines.0, chunk.lines.1], "bytes": [chunk.bytes.start, chunk.bytes.end],
-        "text": chunk.text, "score": hit.score, "legs": hit.legs })
+    let mut hit = json!({ "rank": hit.rank, "path": places.shown(&hit.passage.path), "title": hit.passage.title,
+        "header": chunk.header, "page": chunk.page(0), "lines": [chunk.lines.0, chunk.lines.1],
+        "bytes": [chunk.bytes.start, chunk.bytes.end], "text": chunk.text, "score": hit.score, "legs": hit.legs });
+    if let (None, Some(hit)) = (chunk.page(0), hit.as_object_mut()) {
+        hit.shift_remove("page");
+    }
+    hit
 }
 
 fn show(hit: &Hit, places: &Places, explain: bool, printer: &Printer) -> Result<()> {
     let chunk = &hit.passage.chunk;
-    let place =
-        format!("{}:{}", one_line(&places.shown(&hit.passage.path)), span(chunk.lines.0, chunk.lines.1));
+    let place = place(&places.shown(&hit.passage.path), chunk.page(0), chunk.lines);
     printer.line(format!("{:>2}. {:.4}  {place}  {}", hit.rank, hit.score, tidy(&chunk.header)))?;
     if explain {
         let leg = |name: &str, leg: Option<Leg>| match leg {

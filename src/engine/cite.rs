@@ -8,10 +8,11 @@ use serde::Serialize;
 
 use crate::error::{IoContext, Result};
 use crate::index::{Home, Passage};
-use crate::text::document::{line_span, line_starts};
+use crate::text::document::{Origin, line_span, line_starts};
 use crate::text::load::display_path;
 
-/// A place in a file. `quote` is exactly the file's bytes at `bytes`, as they were when it was ingested.
+/// A place in a file. `quote` is exactly the file's bytes at `bytes`, as they were when it was ingested. Where the text was
+/// taken out of the file (PDF, DOCX, EPUB), `lines` and `bytes` are those of that text.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Citation {
     /// As in the answer: `[n]`.
@@ -19,6 +20,9 @@ pub struct Citation {
     /// As seen from where the question was asked.
     pub path: String,
     pub title: Option<String>,
+    /// Where the quote starts, in a format that has pages; from 1, in the order of the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page: Option<u32>,
     /// First and last, from 1.
     pub lines: [u32; 2],
     /// Start and end in the file.
@@ -61,9 +65,9 @@ impl Places {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// The file's bytes at the span are the quote.
+    /// The file's bytes at the span are the quote; of a file whose text was taken out of it, all bytes are as they were.
     Verified,
-    /// The file has changed there since it was ingested.
+    /// The file has changed there since it was ingested; where its text was taken out of it, anywhere.
     Changed,
     /// The file cannot be read.
     Missing,
@@ -74,11 +78,12 @@ impl Citation {
     pub fn new(n: usize, passage: &Passage, range: Range<usize>, score: f32, places: &Places) -> Self {
         let chunk = &passage.chunk;
         let bytes = chunk.source_range(range.clone());
-        let quote = chunk.quote(range).to_owned();
+        let quote = chunk.quote(range.clone()).to_owned();
         let lines = lines_within(passage, &bytes);
-        let status = status(&places.file(&passage.path), &bytes, &quote);
+        let status = status(&places.file(&passage.path), &chunk.origin, &bytes, &quote);
+        let page = chunk.page(range.start);
         let (path, title) = (places.shown(&passage.path), passage.title.clone());
-        Self { n, path, title, lines, bytes: [bytes.start, bytes.end], quote, score, status }
+        Self { n, path, title, page, lines, bytes: [bytes.start, bytes.end], quote, score, status }
     }
 }
 
@@ -92,10 +97,11 @@ fn lines_within(passage: &Passage, bytes: &Range<usize>) -> [u32; 2] {
     [chunk.lines.0 + first - 1, chunk.lines.0 + last - 1]
 }
 
-fn status(file: &Path, bytes: &Range<usize>, quote: &str) -> Status {
-    match fs::read(file) {
-        Err(_) => Status::Missing,
-        Ok(content) if content.get(bytes.clone()) == Some(quote.as_bytes()) => Status::Verified,
-        Ok(_) => Status::Changed,
-    }
+fn status(file: &Path, origin: &Origin, bytes: &Range<usize>, quote: &str) -> Status {
+    let Ok(content) = fs::read(file) else { return Status::Missing };
+    let same = match origin {
+        Origin::Extracted { file, .. } => blake3::hash(&content).to_hex().as_str() == file,
+        Origin::Same | Origin::Pieces(_) => content.get(bytes.clone()) == Some(quote.as_bytes()),
+    };
+    if same { Status::Verified } else { Status::Changed }
 }

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::index::{Change, DocumentMeta, Home, Known, Patience, Profile, Writer};
 use crate::text::chunk::{Chunk, chunk};
 use crate::text::document::{Document, Flaws};
-use crate::text::load::{self, File, Walk, display_path, parse, walk};
+use crate::text::load::{self, File, Readers, Walk, display_path, walk};
 
 /// Chunks embedded and stored at a time.
 const BATCH: usize = 128;
@@ -40,6 +40,8 @@ pub struct Ingest<'a> {
     pub embedder: &'a Embedder,
     /// Empty the collection first and build it as `profile` says.
     pub rebuild: bool,
+    /// Who reads which file.
+    pub readers: &'a Readers,
     /// Bytes a file may have, such as [`MAX_FILE`]; a larger one is refused by name.
     pub max_file: u64,
 }
@@ -122,7 +124,7 @@ impl Ingest<'_> {
         }
         let known: BTreeMap<String, Known> =
             writer.documents()?.into_iter().map(|known| (known.meta.path.clone(), known)).collect();
-        let found = walk(&self.existing(&known)?, self.home.root())?;
+        let found = walk(&self.existing(&known)?, self.home.root(), self.readers)?;
         let mut summary =
             Summary { skipped: found.skipped, failed: found.failed.len(), ..Summary::default() };
         for error in &found.failed {
@@ -159,7 +161,7 @@ impl Ingest<'_> {
     /// What there is to say where no file under the paths can be read: then there is nothing to make a collection for.
     fn nothing_to_read(&self, on_event: &mut dyn FnMut(Event) -> Result<()>) -> Result<Option<Summary>> {
         let known = BTreeMap::new();
-        let found = walk(&self.existing(&known)?, self.home.root())?;
+        let found = walk(&self.existing(&known)?, self.home.root(), self.readers)?;
         let scan = Scan::of(&found.files, &known)?;
         let mut failed = found.failed;
         let mut count = failed.len();
@@ -267,14 +269,15 @@ impl Ingest<'_> {
             }
             error => error,
         })?;
+        let parse = |bytes| self.readers.read(&file.file.path, &file.file.name, bytes);
         let hash = blake3::hash(&bytes).to_hex().to_string();
         if let Some(known) = known.filter(|known| known.meta.hash == hash && !known.stale) {
             let again = known.meta.mtime == LOOK_AGAIN;
-            let flaws = if again { parse(&file.file.name, bytes)?.flaws } else { Flaws::default() };
+            let flaws = if again { parse(bytes)?.flaws } else { Flaws::default() };
             let mtime = if again { LOOK_AGAIN } else { file.mtime };
             return Ok((Read::Unchanged { mtime }, flaws));
         }
-        let mut document = parse(&file.file.name, bytes)?;
+        let mut document = parse(bytes)?;
         let chunks = chunk(&document, self.embedder.tokenizer(), &self.profile.chunker)?;
         let flaws = std::mem::take(&mut document.flaws);
         let mtime = if flaws.count > 0 { LOOK_AGAIN } else { file.mtime };

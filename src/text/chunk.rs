@@ -52,9 +52,16 @@ impl Chunk {
     /// Where `range` of [`Chunk::text`] is in the file.
     pub fn source_range(&self, range: Range<usize>) -> Range<usize> {
         match &self.origin {
-            Origin::Same => self.bytes.start + range.start..self.bytes.start + range.end,
+            Origin::Same | Origin::Extracted { .. } => {
+                self.bytes.start + range.start..self.bytes.start + range.end
+            }
             pieces => pieces.source_range(range),
         }
+    }
+
+    /// The page on which the byte `at` of [`Chunk::text`] stands, in a format that has pages.
+    pub fn page(&self, at: usize) -> Option<u32> {
+        self.origin.page(at)
     }
 
     /// The file's own bytes for `range` of [`Chunk::text`]: what a citation quotes.
@@ -194,14 +201,16 @@ impl Cutter<'_> {
         let text = &document.text[range.clone()];
         let bytes = document.origin.source_range(range.clone());
         let source = &document.source[bytes.clone()];
+        // What was taken out of a file keeps its pages even though the text is its own source.
         let same = source == text;
+        let plain = same && !matches!(document.origin, Origin::Extracted { .. });
         Chunk {
             ordinal: self.chunks.len() as u32,
             header: header.to_owned(),
             text: text.to_owned(),
             lines: line_span(&self.line_starts, &bytes),
             tokens: tokens as u32,
-            origin: if same { Origin::Same } else { document.origin.slice(&range) },
+            origin: if plain { Origin::Same } else { document.origin.slice(&range) },
             source: (!same).then(|| source.to_owned()),
             bytes,
         }

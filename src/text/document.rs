@@ -2,8 +2,10 @@
 //! bytes of the file.
 //!
 //! A citation has to open at the right place in the file a person has, so every range here can be led back to the
-//! *source* (the file's own bytes). For Markdown, plain text and code the text *is* the source; for HTML and JSON Lines
-//! the text is shorter (no tags, no escapes) and [`Origin`] remembers which piece came from where.
+//! *source* (the file's own bytes). For Markdown, plain text and code the text *is* the source; for HTML, JSON and tables
+//! the text is shorter (no tags, no escapes) and [`Origin`] remembers which piece came from where. The bytes of a PDF, a
+//! DOCX or an EPUB are nothing to look at: there the source is the text that was taken out of it, and what a citation is
+//! held against is the file as a whole.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Report;
 
-/// How a file is read; decided by its name, see [`crate::text::load`].
+/// How a file is read, decided by its name, see [`crate::text::load`]; for a document, how its text is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
@@ -21,6 +23,25 @@ pub enum Format {
     Html,
     JsonLines,
     Code,
+    Pdf,
+    Docx,
+    Epub,
+    /// Rows under a line of names: CSV and TSV.
+    Table,
+    Json,
+    /// Jupyter; its text is [`Format::Markdown`].
+    Notebook,
+    /// reStructuredText.
+    Rst,
+    /// What a command of the person's own printed.
+    Command,
+}
+
+impl Format {
+    /// The source is not the file's bytes but the text that was taken out of them, see [`Origin::Extracted`].
+    pub fn is_extracted(self) -> bool {
+        matches!(self, Self::Pdf | Self::Docx | Self::Epub | Self::Command)
+    }
 }
 
 /// One file, ready to be cut into chunks.
@@ -31,7 +52,7 @@ pub struct Document {
     pub format: Format,
     /// From front matter, `<title>` or the first heading; `None` when the file has no name for itself.
     pub title: Option<String>,
-    /// The file as it is on disk (UTF-8).
+    /// The file as it is on disk (UTF-8); for [`Origin::Extracted`] the text again.
     pub source: String,
     /// What is embedded, searched and shown to the model.
     pub text: String,
@@ -67,14 +88,14 @@ impl Flaws {
 }
 
 /// A stretch of text that should stay together if it fits.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
     pub kind: BlockKind,
     /// Bytes of [`Document::text`].
     pub range: Range<usize>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BlockKind {
     /// Starts a section; the level is 1 for the outermost.
     Heading(u8),
@@ -105,6 +126,21 @@ pub enum Origin {
     Same,
     /// Pieces in text order; text between pieces was inserted by the loader (a line break for `<p>`).
     Pieces(Vec<Piece>),
+    /// The text was taken out of a file whose bytes say it in another way, and is its own source.
+    Extracted {
+        /// blake3 of that file, as hexadecimal digits: as long as it is the same, so is its text.
+        file: String,
+        /// Where in the text which page starts, in order; empty where there are no pages.
+        pages: Vec<PageStart>,
+    },
+}
+
+/// From `text` on, it stands on page `number`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageStart {
+    pub text: usize,
+    /// From 1, in the order of the file, whatever is printed on the page.
+    pub number: u32,
 }
 
 impl Origin {
@@ -112,7 +148,7 @@ impl Origin {
     /// nothing there has a source.
     pub fn source_range(&self, text: Range<usize>) -> Range<usize> {
         let pieces = match self {
-            Self::Same => return text,
+            Self::Same | Self::Extracted { .. } => return text,
             Self::Pieces(pieces) => pieces,
         };
         let first = pieces.partition_point(|piece| piece.text + piece.text_len <= text.start);
@@ -142,7 +178,18 @@ impl Origin {
     ///
     /// `text` must not cut through a piece whose bytes differ from its source's; loaders make those one character long.
     pub fn slice(&self, text: &Range<usize>) -> Self {
-        let Self::Pieces(pieces) = self else { return Self::Same };
+        let pieces = match self {
+            Self::Same => return Self::Same,
+            Self::Extracted { file, pages } => {
+                let first = pages.partition_point(|page| page.text <= text.start).saturating_sub(1);
+                let touched =
+                    pages[first..].iter().take_while(|page| page.text < text.end.max(text.start + 1));
+                let from =
+                    |page: &PageStart| PageStart { text: page.text.saturating_sub(text.start), ..*page };
+                return Self::Extracted { file: file.clone(), pages: touched.map(from).collect() };
+            }
+            Self::Pieces(pieces) => pieces,
+        };
         let first = pieces.partition_point(|piece| piece.text + piece.text_len <= text.start);
         let touched = pieces[first..].iter().take_while(|piece| piece.text < text.end);
         let clipped = touched.map(|piece| {
@@ -157,6 +204,13 @@ impl Origin {
             }
         });
         Self::Pieces(clipped.collect())
+    }
+
+    /// The page on which the byte `at` of the text stands.
+    pub fn page(&self, at: usize) -> Option<u32> {
+        let Self::Extracted { pages, .. } = self else { return None };
+        let before = pages.partition_point(|page| page.text <= at).checked_sub(1)?;
+        Some(pages[before].number)
     }
 }
 
@@ -189,6 +243,18 @@ mod tests {
         assert_eq!(origin.source_range(4..5), 15..16);
         assert_eq!(origin.source_range(0..5), 3..16);
         assert_eq!(origin.source_range(5..9), 16..16);
+    }
+
+    #[test]
+    fn a_slice_knows_the_pages_it_stands_on() {
+        let pages = [(0, 1), (10, 2), (20, 4)].map(|(text, number)| PageStart { text, number }).into();
+        let origin = Origin::Extracted { file: "ab".into(), pages };
+        assert_eq!([0, 9, 10, 25].map(|at| origin.page(at)), [1, 1, 2, 4].map(Some));
+        let slice = origin.slice(&(12..22));
+        assert_eq!([0, 7, 8, 9].map(|at| slice.page(at)), [2, 2, 4, 4].map(Some));
+        assert_eq!(origin.slice(&(3..10)).page(6), Some(1));
+        assert_eq!(slice.source_range(3..5), 3..5);
+        assert_eq!(Origin::Same.page(3), None);
     }
 
     #[test]

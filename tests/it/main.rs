@@ -14,6 +14,7 @@ mod device;
 mod endpoint;
 mod eval;
 mod floors;
+mod formats;
 mod golden;
 mod golden_real;
 mod incremental;

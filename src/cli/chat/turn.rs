@@ -10,7 +10,7 @@ use candle_core::Device;
 
 use super::work::Teller;
 use crate::cli::settings::Settings;
-use crate::cli::{load, one_line, span};
+use crate::cli::{load, place};
 use crate::embed::Embedder;
 use crate::engine::Places;
 use crate::engine::ask::{Answering, Ask, Generation, Progress};
@@ -135,10 +135,8 @@ pub fn matching(
 
 fn source(hit: &Hit, places: &Places) -> Source {
     let passage = &hit.passage;
-    let (first, last) = passage.chunk.lines;
-    let path = one_line(&places.shown(&passage.path));
     Source {
-        place: format!("{path}:{}", span(first, last)),
+        place: place(&places.shown(&passage.path), passage.chunk.page(0), passage.chunk.lines),
         header: passage.chunk.header.clone(),
         text: passage.chunk.text.clone(),
     }

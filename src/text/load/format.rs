@@ -5,9 +5,16 @@ use std::path::Path;
 use crate::text::document::Format;
 
 const MARKDOWN: &[&str] = &["md", "markdown", "mdx", "mdown", "mkd"];
-const TEXT: &[&str] = &["txt", "text", "rst", "log", "adoc", "asciidoc", "org", "tex"];
+const TEXT: &[&str] = &["txt", "text", "log", "adoc", "asciidoc", "org", "tex"];
 const HTML: &[&str] = &["html", "htm", "xhtml"];
 const JSON_LINES: &[&str] = &["jsonl", "ndjson"];
+const PDF: &[&str] = &["pdf"];
+const DOCX: &[&str] = &["docx", "docm", "dotx"];
+const EPUB: &[&str] = &["epub"];
+const TABLE: &[&str] = &["csv", "tsv"];
+const JSON: &[&str] = &["json"];
+const NOTEBOOK: &[&str] = &["ipynb"];
+const RST: &[&str] = &["rst"];
 
 /// Programs and the files that configure them.
 const CODE: &[&str] = &[
@@ -73,6 +80,13 @@ pub fn format_of(path: &Path) -> Option<Format> {
         (TEXT, Format::Text),
         (HTML, Format::Html),
         (JSON_LINES, Format::JsonLines),
+        (PDF, Format::Pdf),
+        (DOCX, Format::Docx),
+        (EPUB, Format::Epub),
+        (TABLE, Format::Table),
+        (JSON, Format::Json),
+        (NOTEBOOK, Format::Notebook),
+        (RST, Format::Rst),
         (CODE, Format::Code),
     ];
     table.into_iter().find(|(extensions, _)| extensions.contains(&extension)).map(|(_, format)| format)
@@ -95,6 +109,7 @@ mod tests {
             ("main.rs", Some(Format::Code)),
             ("corpus.ndjson", Some(Format::JsonLines)),
             ("index.htm", Some(Format::Html)),
+            ("Paper.PDF", Some(Format::Pdf)),
             ("photo.jpg", None),
             ("mystery", None),
         ] {

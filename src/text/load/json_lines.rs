@@ -9,13 +9,14 @@ use std::ops::Range;
 
 use serde_json::Value;
 
+use super::json_places::{decode, members};
 use super::text_builder::TextBuilder;
 use super::{after_bom, plain, trimmed};
 use crate::error::{Error, Report, Result};
 use crate::text::document::{Block, BlockKind, Document, Flaws, Format};
 
 /// Where a record's text may be, best first.
-const TEXT_FIELDS: [&str; 4] = ["text", "content", "body", "passage"];
+pub(super) const TEXT_FIELDS: [&str; 4] = ["text", "content", "body", "passage"];
 const ID_FIELDS: [&str; 2] = ["_id", "id"];
 
 pub(super) fn read(name: &str, source: String) -> Result<Document> {
@@ -61,7 +62,7 @@ pub fn record_id(line: &str) -> Option<String> {
 }
 
 /// Adds the record at `source[line]`: a [`BlockKind::Record`] over its title, then its paragraphs.
-fn record(
+pub(super) fn record(
     source: &str,
     line: Range<usize>,
     builder: &mut TextBuilder,
@@ -111,92 +112,6 @@ fn record(
         blocks.extend(paragraphs.map(|range| Block { kind: BlockKind::Paragraph, range }));
     }
     Ok(())
-}
-
-/// Appends the JSON string at `source[value]` (quotes included), decoded; its range in the text without the whitespace
-/// at its ends, or `None` when it holds nothing else. The string is known to be valid JSON.
-fn decode(source: &str, value: Range<usize>, builder: &mut TextBuilder) -> Option<Range<usize>> {
-    let start = builder.len();
-    let (mut at, end) = (value.start + 1, value.end - 1);
-    while at < end {
-        let rest = &source[at..end];
-        let plain = rest.find('\\').unwrap_or(rest.len());
-        builder.copy(source, at..at + plain);
-        at += plain;
-        if at < end {
-            let (character, len) = escape(&source[at..end]);
-            builder.decoded(character, at..at + len);
-            at += len;
-        }
-    }
-    trimmed(builder.text(), start..builder.len())
-}
-
-/// The character of the escape `rest` starts with, and the escape's length in bytes.
-fn escape(rest: &str) -> (char, usize) {
-    let unit = |at: usize| {
-        let digits = rest.get(at..at + 6)?.strip_prefix("\\u")?;
-        u16::from_str_radix(digits, 16).ok()
-    };
-    let simple = match rest.as_bytes().get(1) {
-        Some(b'u') => {
-            let units = [unit(0), unit(6)].into_iter().flatten();
-            return match char::decode_utf16(units).next() {
-                Some(Ok(character)) => (character, 6 * character.len_utf16()),
-                _ => (char::REPLACEMENT_CHARACTER, 6.min(rest.len())),
-            };
-        }
-        Some(b'n') => '\n',
-        Some(b't') => '\t',
-        Some(b'r') => '\r',
-        Some(b'b') => '\u{8}',
-        Some(b'f') => '\u{c}',
-        Some(b'"') => '"',
-        Some(b'/') => '/',
-        _ => '\\',
-    };
-    (simple, 2.min(rest.len()))
-}
-
-/// The members of the JSON object at `source[object]`: where each key (without quotes) and each value is. The object is
-/// known to be valid JSON, so only strings and nesting have to be told apart.
-fn members(source: &str, object: Range<usize>) -> Vec<(Range<usize>, Range<usize>)> {
-    let bytes = source.as_bytes();
-    let string_end = |mut at: usize| {
-        at += 1;
-        while at < object.end && bytes[at] != b'"' {
-            at += if bytes[at] == b'\\' { 2 } else { 1 };
-        }
-        (at + 1).min(object.end)
-    };
-    let mut members = Vec::new();
-    let mut at = object.start + 1;
-    while let Some(quote) = source[at..object.end].find('"') {
-        let key = at + quote..string_end(at + quote);
-        let Some(colon) = source[key.end..object.end].find(':') else { break };
-        let value_start = key.end + colon + 1;
-        let mut depth = 0;
-        at = value_start;
-        while at < object.end {
-            match bytes[at] {
-                b'"' => {
-                    at = string_end(at);
-                    continue;
-                }
-                b'{' | b'[' => depth += 1,
-                b'}' | b']' if depth > 0 => depth -= 1,
-                b',' | b'}' if depth == 0 => break,
-                _ => {}
-            }
-            at += 1;
-        }
-        if let Some(value) = trimmed(source, value_start..at) {
-            members.push((key.start + 1..key.end - 1, value));
-        }
-        // A comma, or the object's own end.
-        at = (at + 1).min(object.end);
-    }
-    members
 }
 
 #[cfg(test)]

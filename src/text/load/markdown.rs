@@ -59,7 +59,7 @@ fn options() -> Options {
 }
 
 /// The outline of `source[body..]`.
-fn blocks(source: &str, body: usize) -> Vec<Block> {
+pub(super) fn blocks(source: &str, body: usize) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     let (mut quotes, mut lists) = (0u32, 0u32);
     // True right after a list item or footnote began: its first child is part of it, not a block beside it.

@@ -1,18 +1,32 @@
 //! Files -> Documents: which files, how each is read, and the one door they all come through.
 //!
-//! The *name* of a file decides how it is read ([`format_of`]); its bytes only decide whether it is text at all. Every
-//! loader keeps the way back to the file's own bytes, because a citation has to open at the right place. A loader reads
-//! one file and looks at nothing else: no links are followed, nothing is fetched, nothing is run.
+//! The *name* of a file decides how it is read ([`format_of`]); its bytes only decide whether it is what the name says.
+//! Every loader keeps the way back to the file's own bytes where they can be read, because a citation has to open at the
+//! right place. A loader reads one file and looks at nothing else: no links are followed, nothing is fetched, nothing is
+//! run but what the person's own command line names ([`Readers`]).
 
+mod archive;
+pub mod child;
 mod code;
+mod docx;
+mod epub;
+mod extracted;
 mod format;
 mod html;
+mod json;
 mod json_lines;
+mod json_places;
 pub mod markdown;
+mod notebook;
 mod paths;
+mod pdf;
 mod plain;
+mod readers;
+mod rst;
+mod table;
 mod text_builder;
 mod walk;
+mod xml;
 
 use std::fs::File as Handle;
 use std::io::Read;
@@ -21,6 +35,7 @@ use std::path::Path;
 pub use format::format_of;
 pub use json_lines::record_id;
 pub use paths::display_path;
+pub use readers::Readers;
 pub use walk::{File, Walk, walk};
 
 use super::boundaries::trimmed;
@@ -58,23 +73,48 @@ pub fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
     )))
 }
 
-/// Reads `bytes`, the content of a file called `name`; a name of no known kind is read as plain text.
+/// Reads `bytes`, the content of a file called `name`, in this process; a name of no known kind is read as plain text.
+/// Files that may do harm are better read by [`Readers`].
 ///
 /// # Errors
 /// `Invalid` when the bytes are not UTF-8 text or not what the name promises; it names the file and the place.
 pub fn parse(name: &str, bytes: Vec<u8>) -> Result<Document> {
-    let source = decode(bytes).map_err(|error| error.within(format_args!("`{name}`")))?;
-    let format = format_of(Path::new(name)).unwrap_or(Format::Text);
+    parse_as(format_of(Path::new(name)).unwrap_or(Format::Text), name, bytes)
+}
+
+fn parse_as(format: Format, name: &str, bytes: Vec<u8>) -> Result<Document> {
     let document = match format {
-        Format::Markdown => markdown::read(name, source),
-        Format::Text => plain::read(name, source),
-        Format::Html => html::read(name, source),
-        Format::JsonLines => {
-            json_lines::read(name, source).map_err(|error| error.within(format_args!("`{name}`")))?
-        }
-        Format::Code => code::read(name, source),
+        Format::Pdf => taken_out(format, name, bytes, pdf::read),
+        Format::Docx => taken_out(format, name, bytes, docx::read),
+        Format::Epub => taken_out(format, name, bytes, epub::read),
+        _ => decode(bytes).and_then(|source| parse_text(format, name, source)),
     };
-    Ok(document)
+    document.map_err(|error| error.within(format_args!("`{name}`")))
+}
+
+/// The document `name` whose text `read` takes out of `bytes`.
+fn taken_out(
+    format: Format,
+    name: &str,
+    bytes: Vec<u8>,
+    read: impl FnOnce(Vec<u8>) -> Result<extracted::Extracted>,
+) -> Result<Document> {
+    let file = blake3::hash(&bytes).to_hex().to_string();
+    read(bytes)?.document(name, format, file)
+}
+
+fn parse_text(format: Format, name: &str, source: String) -> Result<Document> {
+    Ok(match format {
+        Format::Markdown => markdown::read(name, source),
+        Format::Html => html::read(name, source),
+        Format::JsonLines => json_lines::read(name, source)?,
+        Format::Code => code::read(name, source),
+        Format::Table => table::read(name, source)?,
+        Format::Json => json::read(name, source)?,
+        Format::Notebook => notebook::read(name, source)?,
+        Format::Rst => rst::read(name, source),
+        _ => plain::read(name, source),
+    })
 }
 
 /// The bytes as text, or where they stop being text.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use ignore::WalkBuilder;
 use ignore::gitignore::Gitignore;
 
-use super::{display_path, format_of, paths};
+use super::{Readers, display_path, paths};
 use crate::error::{Error, Result};
 
 /// A file to read.
@@ -35,11 +35,12 @@ pub struct Walk {
     pub unseen: Vec<String>,
 }
 
-/// The files that `paths` (files and folders) stand for, named as seen from `working_folder`.
+/// The files that `paths` (files and folders) stand for, named as seen from `working_folder`; in folders, those that
+/// `readers` know.
 ///
 /// # Errors
 /// `NotFound` for a path that is not there; trouble inside a folder is listed in [`Walk::failed`] instead.
-pub fn walk(paths: &[PathBuf], working_folder: &Path) -> Result<Walk> {
+pub fn walk(paths: &[PathBuf], working_folder: &Path, readers: &Readers) -> Result<Walk> {
     let mut files = BTreeMap::new();
     let mut skipped = BTreeMap::new();
     let mut failed = Vec::new();
@@ -70,7 +71,7 @@ pub fn walk(paths: &[PathBuf], working_folder: &Path) -> Result<Walk> {
             if !entry.file_type().is_some_and(|kind| kind.is_file()) {
                 continue;
             }
-            let known = format_of(Path::new(&*entry.path().to_string_lossy())).is_some();
+            let known = readers.know(Path::new(&*entry.path().to_string_lossy()));
             if known && !has_name(entry.path(), working_folder) {
                 failed.push(nameless(entry.path()));
                 continue;
@@ -142,6 +143,10 @@ mod tests {
         dir
     }
 
+    fn found(paths: &[PathBuf], working_folder: &Path) -> Result<Walk> {
+        walk(paths, working_folder, &Readers::default())
+    }
+
     fn names(walk: &Walk) -> Vec<&str> {
         walk.files.iter().map(|file| file.name.as_str()).collect()
     }
@@ -160,7 +165,7 @@ mod tests {
             (".gitignore", "target/\n"),
             (".ignore", "drafts/\n"),
         ]);
-        let found = walk(&[dir.path().to_owned()], dir.path()).unwrap();
+        let found = found(&[dir.path().to_owned()], dir.path()).unwrap();
         assert_eq!(names(&found), ["a/z.txt", "b.md"]);
         assert_eq!(found.skipped, 1);
         assert!(found.failed.is_empty());
@@ -174,7 +179,7 @@ mod tests {
             ("docs/no.md", ""),
             ("docs/yes.md", ""),
         ]);
-        let found = walk(&[dir.path().join("docs")], dir.path()).unwrap();
+        let found = found(&[dir.path().join("docs")], dir.path()).unwrap();
         assert_eq!(names(&found), ["docs/yes.md"]);
     }
 
@@ -184,7 +189,7 @@ mod tests {
         let at = |name: &str| dir.path().join(name);
         let given =
             [dir.path().to_owned(), at("no.md"), at("./yes.md"), at("odd.xyz"), dir.path().to_owned()];
-        let found = walk(&given, dir.path()).unwrap();
+        let found = found(&given, dir.path()).unwrap();
         assert_eq!(names(&found), ["no.md", "odd.xyz", "yes.md"]);
         assert_eq!(found.skipped, 0);
     }
@@ -196,12 +201,12 @@ mod tests {
         let dir = tree(&[("a.md", "")]);
         std::os::unix::fs::symlink(outside.path(), dir.path().join("out")).unwrap();
         std::os::unix::fs::symlink(outside.path().join("secret.md"), dir.path().join("s.md")).unwrap();
-        assert_eq!(names(&walk(&[dir.path().to_owned()], dir.path()).unwrap()), ["a.md"]);
+        assert_eq!(names(&found(&[dir.path().to_owned()], dir.path()).unwrap()), ["a.md"]);
     }
 
     #[test]
     fn a_path_that_is_not_there_is_named() {
-        let error = walk(&[PathBuf::from("/nowhere/at/all")], Path::new("/")).unwrap_err();
+        let error = found(&[PathBuf::from("/nowhere/at/all")], Path::new("/")).unwrap_err();
         assert!(matches!(error, Error::NotFound(_)));
         assert!(error.to_string().contains("/nowhere/at/all"));
     }
@@ -216,16 +221,16 @@ mod tests {
             ("build/.gitignore", "drafts/\n"),
             ("c.md", ""),
         ]);
-        let all = walk(&[dir.path().to_owned()], dir.path()).unwrap();
+        let all = found(&[dir.path().to_owned()], dir.path()).unwrap();
         assert_eq!(names(&all), ["c.md"]);
-        let named = walk(&[dir.path().join("build")], dir.path()).unwrap();
+        let named = found(&[dir.path().join("build")], dir.path()).unwrap();
         assert_eq!(names(&named), ["build/a.md"]);
     }
 
     #[test]
     fn what_a_hidden_home_holds_is_walked_when_it_is_named() {
         let dir = tree(&[(".git/HEAD", ""), (".incontext/.gitignore", "*\n"), (".incontext/guide/a.md", "")]);
-        let named = walk(&[dir.path().join(".incontext/guide")], dir.path()).unwrap();
+        let named = found(&[dir.path().join(".incontext/guide")], dir.path()).unwrap();
         assert_eq!(names(&named), [".incontext/guide/a.md"]);
     }
 }

@@ -7,7 +7,7 @@ mod asked;
 mod blocks;
 mod score;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use self::asked::DEFINING;
@@ -85,6 +85,13 @@ pub fn logits<V: AsRef<[f32]>>(
     candidates: &[Candidate],
     vectors: &[V],
 ) -> Vec<f32> {
+    // Once a passage, not once a sentence: reading it is most of the work.
+    let passages: BTreeSet<usize> = candidates.iter().map(|candidate| candidate.passage).collect();
+    let covered = |passage: usize| {
+        let chunk = &hits[passage].passage.chunk;
+        (passage, words.coverage(&format!("{}\n{}", chunk.header, chunk.text)))
+    };
+    let in_passage: BTreeMap<usize, f32> = passages.into_iter().map(covered).collect();
     let logit = |at: usize| {
         let Candidate { passage, range } = &candidates[at];
         let chunk = &hits[*passage].passage.chunk;
@@ -98,7 +105,7 @@ pub fn logits<V: AsRef<[f32]>>(
                 sentence,
                 before: before.map_or("", |before| before.text(hits)),
                 header: &chunk.header,
-                passage: &chunk.text,
+                in_passage: in_passage[passage],
                 likeness: vectors.get(at).map_or(0.0, |other| cosine(vector, other.as_ref())),
                 rank: passage + 1,
                 is_fragment: is_fragment(&chunk.text[range.clone()]),

@@ -67,28 +67,18 @@ impl Looking<'_> {
         let sentences = candidates(&asked, &hits, read);
         let texts: Vec<&str> = sentences.iter().map(|sentence| sentence.text(&hits)).collect();
         let vectors = self.embedder.embed(&texts, Overflow::Truncate)?;
-        let mut this = Found {
-            asked,
-            idf,
-            vector: query.vector,
-            hits,
-            read,
-            sentences,
-            vectors,
-            features: Features::default(),
-        };
-        this.features = this.with_words(question, self.collection, |words| {
+        let features = with_words(question, &idf, self.collection, |words| {
             let seen = Seen {
                 dense: &found.dense,
                 lexical: &found.lexical,
                 best: &best,
-                vector: &this.vector,
-                sentences: &texts_of(&this),
-                vectors: &this.vectors,
+                vector: &query.vector,
+                sentences: &texts,
+                vectors: &vectors,
             };
             Features::gather(words, &seen)
         });
-        Ok(this)
+        Ok(Found { asked, idf, vector: query.vector, hits, read, sentences, vectors, features })
     }
 
     /// The passages to read, best first: no near-duplicates, diverse, neighbours joined; and the rest of the pool.
@@ -108,8 +98,16 @@ impl Looking<'_> {
     }
 }
 
-fn texts_of(found: &Found) -> Vec<&str> {
-    found.sentences.iter().map(|sentence| sentence.text(&found.hits)).collect()
+/// Hands `f` the question as the collection's own words, weighing what `idf` says.
+fn with_words<T>(
+    question: &str,
+    idf: &BTreeMap<String, f32>,
+    collection: &Collection,
+    f: impl FnOnce(&Question) -> T,
+) -> T {
+    let analyser = Analyser::new(&collection.profile().lexical);
+    let analyse = |text: &str| analyser.analyse(text).words;
+    f(&Question::new(question, &analyse, |term| idf.get(term).copied().unwrap_or(0.0)))
 }
 
 impl Found {
@@ -130,8 +128,6 @@ impl Found {
         collection: &Collection,
         f: impl FnOnce(&Question) -> T,
     ) -> T {
-        let analyser = Analyser::new(&collection.profile().lexical);
-        let analyse = |text: &str| analyser.analyse(text).words;
-        f(&Question::new(question, &analyse, |term| self.idf.get(term).copied().unwrap_or(0.0)))
+        with_words(question, &self.idf, collection, f)
     }
 }

@@ -15,7 +15,8 @@ pub(super) struct Evidence<'a> {
     pub before: &'a str,
     /// The headings over the passage.
     pub header: &'a str,
-    pub passage: &'a str,
+    /// The share of the question's words in the passage and its headings.
+    pub in_passage: f32,
     /// Cosine of sentence and question.
     pub likeness: f32,
     /// Of the passage, from 1.
@@ -42,10 +43,9 @@ const CAPTION: f32 = -2.0;
 
 /// The logit; sentences of one question compare by it, and a softmax over all of them is a probability.
 pub(super) fn score(question: &Question, asked: &Asked, evidence: &Evidence) -> f32 {
-    let &Evidence { sentence, before, header, passage, likeness, rank, is_fragment } = evidence;
+    let &Evidence { sentence, before, header, in_passage, likeness, rank, is_fragment } = evidence;
     let found = question.coverage(sentence);
     let around = question.coverage(&format!("{header}\n{before}\n{sentence}"));
-    let in_passage = question.coverage(&format!("{header}\n{passage}"));
     let fits = match asked.kind {
         Kind::Definition => DEFINES * asked.fits(sentence),
         _ => FITS * asked.fits(sentence),

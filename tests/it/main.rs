@@ -21,10 +21,13 @@ mod incremental;
 #[cfg(unix)]
 mod kill;
 mod mock;
+mod qdrant;
 mod quickstart;
 mod real_endpoint;
 mod regressions;
 mod run;
 mod seeds;
+mod server;
+mod stores;
 mod tiny;
 mod r#where;

@@ -14,13 +14,17 @@ use tempfile::TempDir;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_incontext");
 
 /// Settings that would make a run depend on who runs it.
-pub const SETTINGS: [&str; 18] = [
+pub const SETTINGS: [&str; 22] = [
     "INCONTEXT_HOME",
     "INCONTEXT_COLLECTION",
     "INCONTEXT_EMBEDDER",
     "INCONTEXT_MODEL",
     "INCONTEXT_PROMPT",
     "INCONTEXT_DEVICE",
+    "INCONTEXT_QDRANT_URL",
+    "INCONTEXT_QDRANT_API_KEY",
+    "QDRANT_API_KEY",
+    "SSL_CERT_FILE",
     "INCONTEXT_OPENAI_BASE_URL",
     "INCONTEXT_OPENAI_API_KEY",
     "OPENAI_BASE_URL",

@@ -216,7 +216,7 @@ impl Reader {
         }
     }
 
-    pub(super) fn words(&self) -> Result<&Words> {
+    fn words(&self) -> Result<&Words> {
         let dir = words_dir(&self.collection.dir, self.folders);
         self.once(&self.words, || match dir.is_dir() {
             true => Words::open(&dir, &self.collection.profile.lexical),

@@ -25,7 +25,7 @@ use crate::error::{Error, IoContext, Result};
 use super::ChunkId;
 use super::lock::{Lock, Mode, Patience};
 use super::space;
-use super::store::{Point, Settings, complete};
+use super::store::{CANDIDATES, Point, Settings, complete};
 
 /// Points in one log entry: keeps an entry well below [`LOG_FILE_BYTES`] for usual dimensions.
 const POINTS_AN_OPERATION: usize = 256;
@@ -107,7 +107,11 @@ impl Edge {
         let request = SearchRequest {
             query: QueryEnum::Nearest(query),
             filter: chosen.cloned(),
-            params: Some(SearchParams { exact, ..SearchParams::default() }),
+            params: Some(SearchParams {
+                exact,
+                hnsw_ef: Some(CANDIDATES.max(limit)),
+                ..SearchParams::default()
+            }),
             limit,
             offset: 0,
             with_payload: Some(WithPayloadInterface::Bool(false)),

@@ -72,6 +72,9 @@ pub(crate) enum Step {
     WordsDeleted,
 }
 
+const SMALLEST_BATCH: usize = 128;
+const LARGEST_BATCH: usize = 4096;
+
 /// New chunks' vectors, under the ids they were given.
 type Vectors = Vec<(ChunkId, Vec<f32>)>;
 
@@ -163,6 +166,16 @@ impl Writer {
     /// [`Error::Corrupt`] when the manifest cannot be read.
     pub fn documents(&self) -> Result<Vec<Known>> {
         self.manifest.documents()
+    }
+
+    /// Chunks that make a batch worth its while: some, so that little is lost with a process that is killed, and more when
+    /// there are many, because opening the stores takes the longer the more they hold.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when the manifest cannot be read.
+    pub fn batch_size(&self) -> Result<usize> {
+        let there = if self.profile.server.is_some() { 0 } else { self.manifest.count()? };
+        Ok((there / 256).clamp(SMALLEST_BATCH, LARGEST_BATCH))
     }
 
     /// Applies all changes of `batch`, in order, or none: readers see the collection before or after it, and so does

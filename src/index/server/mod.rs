@@ -26,7 +26,7 @@ use crate::error::Result;
 use super::ChunkId;
 use super::analyse::Analyser;
 use super::profile::{self, Lexical, Quantization};
-use super::store::{Chosen, Point, Settings, complete};
+use super::store::{CANDIDATES, Chosen, Point, Settings, complete};
 use client::{Client, Perseverance, exists_already};
 
 /// The API key of the server, in the environment; `QDRANT_API_KEY` where it is not set.
@@ -251,7 +251,7 @@ impl Server {
                 .query(Query::new_nearest(query.clone()))
                 .using(using)
                 .limit(limit as u64)
-                .params(SearchParamsBuilder::default().exact(exact));
+                .params(SearchParamsBuilder::default().exact(exact).hnsw_ef(CANDIDATES.max(limit) as u64));
             if let Some(chosen) = chosen {
                 request = request.filter(filter(chosen));
             }

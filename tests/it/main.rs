@@ -15,8 +15,10 @@ mod endpoint;
 mod eval;
 mod floors;
 mod formats;
+mod gguf;
 mod golden;
 mod golden_real;
+mod hooks;
 mod incremental;
 #[cfg(unix)]
 mod kill;

@@ -11,6 +11,7 @@ mod comfort;
 mod complaints;
 mod defaults;
 mod device;
+mod encoders;
 mod endpoint;
 mod eval;
 mod floors;

@@ -1,4 +1,4 @@
-//! A BERT-family encoder on this machine, pooled as its makers pooled it.
+//! An encoder of the BERT, RoBERTa or DistilBERT family on this machine, pooled as its makers pooled it.
 //!
 //! Sentence-BERT: Reimers & Gurevych 2019, arXiv 1908.10084. Texts are packed, so no time goes into padding. Groups of them
 //! run side by side, one thread a group; a question alone has all threads to itself.
@@ -50,6 +50,13 @@ struct SentenceConfig {
     max_seq_length: Option<usize>,
 }
 
+/// One step of sentence-transformers' `modules.json`.
+#[derive(Deserialize)]
+struct Module {
+    #[serde(rename = "type")]
+    kind: String,
+}
+
 #[derive(Deserialize, Default)]
 struct PoolingConfig {
     #[serde(default)]
@@ -59,8 +66,8 @@ struct PoolingConfig {
 }
 
 impl LocalEncoder {
-    /// A directory with config.json, safetensors and tokenizer.json; sentence-transformers' `sentence_bert_config.json`
-    /// and `1_Pooling/config.json` are heeded where present.
+    /// A directory with config.json, safetensors and tokenizer.json; sentence-transformers' `modules.json`,
+    /// `sentence_bert_config.json` and `1_Pooling/config.json` are heeded where present.
     ///
     /// # Errors
     /// `Invalid` when the model is no encoder or pools in a way we do not compute.
@@ -69,7 +76,7 @@ impl LocalEncoder {
         model.transformer = model.transformer.quantised(PRECISION)?;
         if model.transformer.config.causal {
             return Err(Error::invalid(format!("`{}` is a generator, not an encoder", dir.display()))
-                .hint("give a BERT-family directory, for example all-minilm-l6-v2"));
+                .hint("give the directory of an encoder, for example all-minilm-l6-v2"));
         }
         let tokenizer = model.tokenizer.take().ok_or_else(|| {
             Error::not_found(format!("`{}` has no tokenizer.json", dir.display()))
@@ -79,13 +86,25 @@ impl LocalEncoder {
             optional_json(&dir.join("sentence_bert_config.json"))?.unwrap_or_default();
         let context = model.transformer.config.context;
         let window = sentence.max_seq_length.unwrap_or(LONGEST_WINDOW).min(context).min(LONGEST_WINDOW);
+        // Vectors have length 1 whether or not the last step is there that says so.
+        let known = |kind: &str| matches!(kind, "Transformer" | "Pooling" | "Normalize");
+        let modules: Vec<Module> = optional_json(&dir.join("modules.json"))?.unwrap_or_default();
+        let names = modules.iter().map(|module| module.kind.rsplit('.').next().unwrap_or_default());
+        if let Some(other) = names.into_iter().find(|name| !known(name)) {
+            return Err(Error::invalid(format!("`{}`: its step `{other}` is not supported", dir.display()))
+                .hint("supported steps of sentence-transformers: Transformer, Pooling, Normalize"));
+        }
         let pooling = match optional_json::<PoolingConfig>(&dir.join("1_Pooling/config.json"))? {
             None => Pooling::Mean,
-            Some(config) if config.pooling_mode_mean_tokens => Pooling::Mean,
-            Some(config) if config.pooling_mode_cls_token => Pooling::Cls,
+            Some(PoolingConfig { pooling_mode_mean_tokens: true, pooling_mode_cls_token: false }) => {
+                Pooling::Mean
+            }
+            Some(PoolingConfig { pooling_mode_mean_tokens: false, pooling_mode_cls_token: true }) => {
+                Pooling::Cls
+            }
             Some(_) => {
                 return Err(Error::invalid(format!("`{}`: its pooling is not supported", dir.display()))
-                    .hint("supported: mean of the tokens, first token"));
+                    .hint("supported: mean of the tokens, or first token"));
             }
         };
         let fingerprint = fingerprint(dir, pooling, window)?;

@@ -236,7 +236,7 @@ impl Comparison {
 
 /// Parameter names agree but for a trunk prefix one side leaves out.
 fn same_parameter(theirs: &str, ours: &str) -> bool {
-    let trunks = ["", "bert.", "model."];
+    let trunks = ["", "bert.", "distilbert.", "roberta.", "model.", "transformer."];
     trunks
         .iter()
         .any(|trunk| theirs.strip_prefix(trunk) == Some(ours) || ours.strip_prefix(trunk) == Some(theirs))

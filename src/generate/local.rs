@@ -29,7 +29,7 @@ impl LocalGenerator {
         let mut model = Model::load(path, device)?;
         if !model.transformer.config.causal {
             return Err(Error::invalid(format!("`{}` is an encoder and cannot write text", path.display()))
-                .hint("give a Llama-family directory or GGUF file, for example smollm2-135m-instruct"));
+                .hint("give the directory or GGUF file of a generator, for example smollm2-135m-instruct"));
         }
         let tokenizer = model.tokenizer.take().ok_or_else(|| {
             Error::not_found(format!("`{}` has no tokenizer.json", path.display()))

@@ -6,9 +6,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::names::Names;
-use super::{bert, llama};
+use super::{bert, distilbert, gemma, gpt2, llama};
 use crate::error::{Error, Result};
-use crate::nn::{Activation, NormPlace, RopeScaling, Shape};
+use crate::nn::{Activation, RopeScaling, Shape, Sight};
 
 /// Everything the transformer needs to know about a model besides its weights.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,15 +18,24 @@ pub struct Config {
     /// Longest sequence the model was made for, in tokens.
     pub context: usize,
     pub positions: Positions,
+    /// Word vectors are multiplied by it on the way in.
+    pub embedding_scale: f64,
     pub norm: NormKind,
     pub norm_eps: f64,
     pub norm_place: NormPlace,
     pub activation: Activation,
+    /// Attention's scores are divided by its square root: the width of a head in nearly every model.
+    pub score_variance: f64,
     /// Whether a token sees only what stands before it.
     pub causal: bool,
+    /// Layers that see only what is near.
+    pub near: Option<Near>,
     /// Whether the output head is the embedding table.
     pub tied_head: bool,
 }
+
+const SUPPORTED: &str = "supported model_type values: bert, roberta, xlm-roberta, distilbert (encoders); \
+    llama, mistral, qwen2, qwen3, gemma3_text, gpt2 (generators)";
 
 /// What to do about a config.json that cannot be read.
 const AGAIN: &str = "fetch or save the model again";
@@ -35,14 +44,28 @@ const AGAIN: &str = "fetch or save the model again";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
     Bert,
+    /// And XLM-RoBERTa.
+    Roberta,
+    DistilBert,
+    /// And Mistral.
     Llama,
+    Qwen2,
+    Qwen3,
+    Gemma3,
+    Gpt2,
 }
 
 impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Bert => "bert",
+            Self::Roberta => "roberta",
+            Self::DistilBert => "distilbert",
             Self::Llama => "llama",
+            Self::Qwen2 => "qwen2",
+            Self::Qwen3 => "qwen3",
+            Self::Gemma3 => "gemma3",
+            Self::Gpt2 => "gpt2",
         })
     }
 }
@@ -51,21 +74,50 @@ impl Family {
     pub(super) fn names(self) -> &'static Names {
         match self {
             Self::Bert => &bert::NAMES,
-            Self::Llama => &llama::NAMES,
+            Self::Roberta => &bert::ROBERTA,
+            Self::DistilBert => &distilbert::NAMES,
+            Self::Llama | Self::Qwen2 => &llama::NAMES,
+            Self::Qwen3 => &llama::QWEN3,
+            Self::Gemma3 => &gemma::NAMES,
+            Self::Gpt2 => &gpt2::NAMES,
         }
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum NormKind {
-    Rms,
+    /// The offset is added to every weight.
+    Rms {
+        offset: f64,
+    },
     Layer,
+}
+
+/// Where a block normalises; [`crate::nn::SublayerNorm`] has the formulas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormPlace {
+    Before,
+    After,
+    Around,
+}
+
+/// Layers that see only the nearest tokens, between others that see all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Near {
+    /// How many tokens, the query's own among them.
+    pub window: usize,
+    /// Their own base of rotary positions, which are not stretched.
+    pub theta: f64,
+    /// Of each layer, whether it is one.
+    pub layers: Vec<bool>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Positions {
-    /// A learned vector a position, added to the embedding.
-    Learned,
+    /// A learned vector a position, added to the embedding; a text begins at `first`.
+    Learned {
+        first: usize,
+    },
     Rotary {
         theta: f64,
         scaling: RopeScaling,
@@ -82,11 +134,25 @@ impl Config {
             .map_err(|e| Error::corrupt(format!("config.json is not JSON: {e}")).hint(AGAIN))?;
         let family = value.get("model_type").and_then(Value::as_str).unwrap_or_default();
         match family {
-            "bert" => bert::config(value)?.checked(),
-            "llama" | "mistral" => llama::config(value)?.checked(),
+            "bert" => bert::config(value, Family::Bert)?.checked(),
+            "roberta" | "xlm-roberta" => bert::config(value, Family::Roberta)?.checked(),
+            "distilbert" => distilbert::config(value)?.checked(),
+            "llama" | "mistral" => llama::config(value, Family::Llama)?.checked(),
+            "qwen2" => llama::config(value, Family::Qwen2)?.checked(),
+            "qwen3" => llama::config(value, Family::Qwen3)?.checked(),
+            "gemma3_text" => gemma::config(value)?.checked(),
+            "gpt2" => gpt2::config(value)?.checked(),
             "" => Err(Error::invalid("config.json names no model_type")),
-            other => Err(Error::invalid(format!("model family `{other}` is not supported"))
-                .hint("supported model_type values: bert (encoders), llama and mistral (generators)")),
+            other => Err(Error::invalid(format!("model family `{other}` is not supported")).hint(SUPPORTED)),
+        }
+    }
+
+    /// What attention in `layer` looks at.
+    pub(super) fn sight(&self, layer: usize) -> Sight {
+        match &self.near {
+            Some(near) if near.layers.get(layer) == Some(&true) => Sight::Near(near.window),
+            _ if self.causal => Sight::Before,
+            _ => Sight::All,
         }
     }
 
@@ -111,7 +177,8 @@ impl Config {
                 "config: {heads} query heads cannot share {kv_heads} key/value heads"
             )));
         }
-        if !head_dim.is_multiple_of(2) && self.positions != Positions::Learned {
+        let rotary = matches!(self.positions, Positions::Rotary { .. });
+        if !head_dim.is_multiple_of(2) && rotary {
             return Err(Error::corrupt(format!(
                 "config: rotary positions need an even head_dim, not {head_dim}"
             )));
@@ -121,10 +188,19 @@ impl Config {
                 return Err(Error::corrupt(format!("config: the rope scaling is {scaling:?}")));
             }
             Positions::Rotary { theta, .. } => *theta,
-            Positions::Learned => 1.0,
+            Positions::Learned { .. } => 1.0,
         };
+        if self.near.as_ref().is_some_and(|near| near.window == 0) {
+            return Err(Error::corrupt("config: the attention window is 0"));
+        }
         let positive = |value: f64| value.is_finite() && value > 0.0;
-        match [("the norms' epsilon", self.norm_eps), ("rope_theta", theta)].iter().find(|v| !positive(v.1)) {
+        let numbers = [
+            ("the norms' epsilon", self.norm_eps),
+            ("rope_theta", theta),
+            ("the local layers' rope_theta", self.near.as_ref().map_or(1.0, |near| near.theta)),
+            ("query_pre_attn_scalar", self.score_variance),
+        ];
+        match numbers.iter().find(|number| !positive(number.1)) {
             Some((name, value)) => Err(Error::corrupt(format!("config: {name} is {value}"))),
             None => Ok(self),
         }
@@ -133,6 +209,11 @@ impl Config {
 
 pub(super) fn parse<T: for<'a> Deserialize<'a>>(value: Value) -> Result<T> {
     serde_json::from_value(value).map_err(|e| Error::corrupt(format!("config.json: {e}")).hint(AGAIN))
+}
+
+/// What serde takes for a choice that is made unless a file says no.
+pub(super) fn yes() -> bool {
+    true
 }
 
 pub(super) fn activation(name: &str) -> Result<Activation> {

@@ -1,9 +1,10 @@
-//! GGUF files: a config from metadata, and tensors as the rest of the world lays them out.
+//! GGUF files: tensors by their Hugging Face names, and as the rest of the world lays them out.
 //!
-//! GGUF files of Llama models store the rows of q and k so that interleaved rotation gives what half-rotation gives on
-//! the original rows. Everything else - adapters, saved caches, our own rope - speaks of the original rows, so they
-//! are put back on loading: row `(h, j, t)` of the file is row `h * d + t * (d / 2) + j`, with `j < d / 2` and
-//! `t` in `{0, 1}`.
+//! GGUF files of Llama models (and of no others) store the rows of q and k so that interleaved rotation gives what
+//! half-rotation gives on the original rows. Everything else - adapters, saved caches, our own rope - speaks of the original
+//! rows, so they are put back on loading: row `(h, j, t)` of the file is row `h * d + t * (d / 2) + j`, with `j < d / 2` and
+//! `t` in `{0, 1}`. Those of Gemma models store the weights of norms with the 1 that is added to them, which is taken off
+//! again. What the metadata says about the network is read in `gguf_config.rs`.
 
 use std::fs::File;
 use std::io::Cursor;
@@ -13,15 +14,18 @@ use candle_core::quantized::gguf_file::{Content, Value};
 use candle_core::{Device, Tensor};
 use memmap2::Mmap;
 
-use super::config::{Config, Family, NormKind, Positions};
+use super::config::Family;
+use super::gemma::NORM_OFFSET;
 use super::gguf_check;
 use super::weights::root;
 use crate::error::{Error, IoContext, Result};
-use crate::nn::{Activation, NormPlace, RopeScaling, Shape};
 
 pub(super) struct Gguf {
     pub content: Content,
     bytes: Mmap,
+    /// `None` for an architecture we do not compute.
+    pub family: Option<Family>,
+    /// Of queries and of keys, where their rows have to be put back.
     heads: Option<(usize, usize)>,
 }
 
@@ -37,85 +41,45 @@ impl Gguf {
             Error::corrupt(format!("not a whole GGUF file: {}", root(&e))).hint("fetch the model again")
         })?;
         gguf_check::layout(&content, bytes.len())?;
-        let mut gguf = Self { content, bytes, heads: None };
-        if gguf.text("general.architecture") == Some("llama") {
+        let mut gguf = Self { content, bytes, family: None, heads: None };
+        gguf.family = match gguf.architecture() {
+            "llama" => Some(Family::Llama),
+            "qwen2" => Some(Family::Qwen2),
+            "qwen3" => Some(Family::Qwen3),
+            "gemma3" => Some(Family::Gemma3),
+            _ => None,
+        };
+        if gguf.family == Some(Family::Llama) {
             let heads = gguf.size("attention.head_count")?;
             gguf.heads = Some((heads, gguf.size("attention.head_count_kv").unwrap_or(heads)));
         }
         Ok(gguf)
     }
 
-    /// # Errors
-    /// `Invalid` for an architecture we do not compute.
-    pub fn config(&self) -> Result<Config> {
-        let architecture = self.text("general.architecture").unwrap_or_default();
-        if architecture != "llama" {
-            return Err(Error::invalid(format!("GGUF architecture `{architecture}` is not supported"))
-                .hint("supported: llama"));
-        }
-        let heads = self.size("attention.head_count")?;
-        let hidden = self.size("embedding_length")?;
-        let vocab = self.rows("model.embed_tokens.weight").unwrap_or(0);
-        let head_dim = self.size("attention.key_length").ok();
-        let config = Config {
-            family: Family::Llama,
-            shape: Shape {
-                layers: self.size("block_count")?,
-                hidden,
-                heads,
-                kv_heads: self.size("attention.head_count_kv").unwrap_or(heads),
-                head_dim: head_dim.or(hidden.checked_div(heads)).unwrap_or(0),
-                intermediate: self.size("feed_forward_length")?,
-                vocab,
-                gated: true,
-            },
-            context: self.size("context_length")?,
-            positions: Positions::Rotary {
-                theta: self.number("rope.freq_base").unwrap_or(10_000.0),
-                scaling: self.rope_scaling()?,
-            },
-            norm: NormKind::Rms,
-            norm_eps: self.number("attention.layer_norm_rms_epsilon").unwrap_or(1e-5),
-            norm_place: NormPlace::Before,
-            activation: Activation::Silu,
-            causal: true,
-            tied_head: !self.contains("lm_head.weight"),
-        };
-        config.checked()
-    }
-
-    fn rope_scaling(&self) -> Result<RopeScaling> {
-        if self.content.tensor_infos.contains_key("rope_freqs.weight") {
-            let factors = self.read("rope_freqs.weight", &Device::Cpu)?.flatten_all()?.to_vec1()?;
-            return Ok(RopeScaling::Factors(factors));
-        }
-        match self.text("llama.rope.scaling.type") {
-            None | Some("none") => Ok(RopeScaling::None),
-            Some("linear") => {
-                Ok(RopeScaling::Linear { factor: self.number("rope.scaling.factor").unwrap_or(1.0) })
-            }
-            Some(other) => Err(Error::invalid(format!("GGUF rope scaling `{other}` is not supported"))
-                .hint("supported: none, linear, rope_freqs")),
-        }
-    }
-
     pub fn contains(&self, name: &str) -> bool {
-        gguf_name(name).is_some_and(|name| self.content.tensor_infos.contains_key(&name))
+        self.stored(name).is_some_and(|name| self.content.tensor_infos.contains_key(&name))
     }
 
     pub fn rows(&self, name: &str) -> Option<usize> {
-        self.content.tensor_infos.get(&gguf_name(name)?)?.shape.dims().first().copied()
+        self.content.tensor_infos.get(&self.stored(name)?)?.shape.dims().first().copied()
     }
 
     /// The tensor under its Hugging Face name, de-quantised, rows in the original order.
     pub fn load(&self, name: &str, device: &Device) -> Result<Tensor> {
-        let stored = gguf_name(name).ok_or_else(|| Error::corrupt(format!("no GGUF name for `{name}`")))?;
+        let stored = self.stored(name).ok_or_else(|| Error::corrupt(format!("no GGUF name for `{name}`")))?;
         let tensor = self.read(&stored, device)?;
         match self.heads {
             Some((heads, _)) if stored.ends_with("attn_q.weight") => unpermute(&tensor, heads),
             Some((_, kv_heads)) if stored.ends_with("attn_k.weight") => unpermute(&tensor, kv_heads),
+            _ if self.family == Some(Family::Gemma3) && stored.ends_with("norm.weight") => {
+                Ok((tensor - NORM_OFFSET)?)
+            }
             _ => Ok(tensor),
         }
+    }
+
+    fn stored(&self, name: &str) -> Option<String> {
+        gguf_name(name, self.family == Some(Family::Gemma3))
     }
 
     /// What the file calls its tensors, sorted.
@@ -134,29 +98,40 @@ impl Gguf {
         quantised.dequantize(device).map_err(damaged)
     }
 
-    fn text(&self, key: &str) -> Option<&str> {
+    pub fn architecture(&self) -> &str {
+        self.text("general.architecture").unwrap_or_default()
+    }
+
+    pub fn text(&self, key: &str) -> Option<&str> {
         self.content.metadata.get(key)?.to_string().ok().map(String::as_str)
     }
 
-    fn architecture_key(&self, key: &str) -> Option<&Value> {
-        self.content.metadata.get(&format!("llama.{key}"))
+    /// The value of `{architecture}.{key}`.
+    pub fn value(&self, key: &str) -> Option<&Value> {
+        self.content.metadata.get(&format!("{}.{key}", self.architecture()))
     }
 
-    fn size(&self, key: &str) -> Result<usize> {
-        let value = self.architecture_key(key).and_then(|value| value.to_u32().ok());
+    /// # Errors
+    /// `Corrupt`, naming the key, when it is missing or no number.
+    pub fn size(&self, key: &str) -> Result<usize> {
+        let value = self.value(key).and_then(|value| value.to_u32().ok());
         value.map(|value| value as usize).ok_or_else(|| {
-            Error::corrupt(format!("GGUF metadata `llama.{key}` is missing or no number"))
+            let architecture = self.architecture();
+            Error::corrupt(format!("GGUF metadata `{architecture}.{key}` is missing or no number"))
                 .hint("fetch the model again")
         })
     }
 
-    fn number(&self, key: &str) -> Option<f64> {
-        self.architecture_key(key)?.to_f32().ok().map(f64::from)
+    pub fn number(&self, key: &str) -> Option<f64> {
+        self.value(key)?.to_f32().ok().map(f64::from)
     }
 }
 
 /// `model.layers.3.self_attn.q_proj.weight` -> `blk.3.attn_q.weight`
-fn gguf_name(name: &str) -> Option<String> {
+///
+/// With `two_norms` a sublayer has one before it and one behind it, and the Hugging Face name of Llama's second norm is that of
+/// attention's own.
+fn gguf_name(name: &str, two_norms: bool) -> Option<String> {
     match name {
         "model.embed_tokens.weight" => return Some("token_embd.weight".to_owned()),
         "model.norm.weight" => return Some("output_norm.weight".to_owned()),
@@ -167,7 +142,11 @@ fn gguf_name(name: &str) -> Option<String> {
     let (module, kind) = rest.rsplit_once('.')?;
     let module = match module {
         "input_layernorm" => "attn_norm",
-        "post_attention_layernorm" => "ffn_norm",
+        "post_attention_layernorm" if two_norms => "post_attention_norm",
+        "post_attention_layernorm" | "pre_feedforward_layernorm" => "ffn_norm",
+        "post_feedforward_layernorm" => "post_ffw_norm",
+        "self_attn.q_norm" => "attn_q_norm",
+        "self_attn.k_norm" => "attn_k_norm",
         "self_attn.q_proj" => "attn_q",
         "self_attn.k_proj" => "attn_k",
         "self_attn.v_proj" => "attn_v",
@@ -198,9 +177,14 @@ mod tests {
 
     #[test]
     fn names_are_translated() {
-        assert_eq!(gguf_name("model.layers.12.mlp.down_proj.weight").unwrap(), "blk.12.ffn_down.weight");
-        assert_eq!(gguf_name("lm_head.weight").unwrap(), "output.weight");
-        assert_eq!(gguf_name("score.weight"), None);
+        let name = |name| gguf_name(name, false);
+        assert_eq!(name("model.layers.12.mlp.down_proj.weight").unwrap(), "blk.12.ffn_down.weight");
+        assert_eq!(name("model.layers.0.self_attn.q_proj.bias").unwrap(), "blk.0.attn_q.bias");
+        assert_eq!(name("lm_head.weight").unwrap(), "output.weight");
+        assert_eq!(name("score.weight"), None);
+        let norm = "model.layers.7.post_attention_layernorm.weight";
+        assert_eq!(name(norm).unwrap(), "blk.7.ffn_norm.weight");
+        assert_eq!(gguf_name(norm, true).unwrap(), "blk.7.post_attention_norm.weight");
     }
 
     #[test]

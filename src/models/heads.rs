@@ -3,57 +3,59 @@
 use candle_core::Tensor;
 
 use super::batch::Batch;
-use super::config::{Config, Family};
+use super::config::Config;
+use super::names::{Classes, Curve};
 use super::weights::Weights;
 use crate::error::Result;
 use crate::nn::{Linear, Site};
 
-/// Class scores from one token's hidden state: BERT reads the first token through its pooler, a decoder the last.
+/// Class scores from one token's hidden state: an encoder reads the first token through one more layer, a decoder the last.
 pub struct Classifier {
-    /// `tanh(W h + b)` before the classifier (BERT).
-    pooler: Option<Linear>,
-    classifier: Linear,
-    reads: Reads,
-}
-
-#[derive(Clone, Copy)]
-enum Reads {
-    First,
-    Last,
+    /// `curve(W h + b)` before the classifier (encoders).
+    dense: Option<(Linear, Curve)>,
+    out: Linear,
 }
 
 impl Classifier {
     /// The head the weights carry, if they carry one.
     pub fn load(config: &Config, weights: &Weights) -> Result<Option<Self>> {
-        let (name, reads) = match config.family {
-            Family::Bert => ("classifier", Reads::First),
-            Family::Llama => ("score", Reads::Last),
-        };
-        let Some(classes) = weights.rows(&format!("{name}.weight")) else { return Ok(None) };
+        let classes = &config.family.names().classes;
+        let (Classes::First { out, .. } | Classes::Last { out }) = classes;
+        let Some(width) = weights.rows(&format!("{out}.weight")) else { return Ok(None) };
         let hidden = config.shape.hidden;
         let linear = |name: &str, out: usize| -> Result<Linear> {
             let weight = weights.get(&format!("{name}.weight"), &[out, hidden])?;
             Ok(Linear::new(Site::head(), weight, weights.optional(&format!("{name}.bias"), &[out])?))
         };
-        let pooler = match config.family {
-            Family::Bert => Some(linear(&weights.in_trunk("pooler.dense"), hidden)?),
-            Family::Llama => None,
+        let dense = match *classes {
+            Classes::First { dense, in_trunk: true, curve, .. } => {
+                Some((linear(&weights.in_trunk(dense), hidden)?, curve))
+            }
+            Classes::First { dense, curve, .. } => Some((linear(dense, hidden)?, curve)),
+            Classes::Last { .. } => None,
         };
-        Ok(Some(Self { pooler, classifier: linear(name, classes)?, reads }))
+        Ok(Some(Self { dense, out: linear(out, width)? }))
+    }
+
+    /// Number of classes, `C`.
+    pub fn classes(&self) -> usize {
+        self.out.weight.dims()[0]
     }
 
     /// Class logits `(B, C)` from hidden states `(N, H)`.
     pub fn forward(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
-        let read = batch.packing.ranges().map(|range| match self.reads {
-            Reads::First => range.start as u32,
-            Reads::Last => (range.end - 1) as u32,
+        let read = batch.packing.ranges().map(|range| match self.dense {
+            Some(_) => range.start as u32,
+            None => (range.end - 1) as u32,
         });
         let rows = Tensor::new(read.collect::<Vec<_>>(), hidden.device())?;
-        let mut h = hidden.index_select(&rows, 0)?; // (B, H)
-        if let Some(pooler) = &self.pooler {
-            h = pooler.frozen(&h)?.tanh()?;
-        }
-        self.classifier.frozen(&h)
+        let h = hidden.index_select(&rows, 0)?; // (B, H)
+        let h = match &self.dense {
+            Some((dense, Curve::Tanh)) => dense.frozen(&h)?.tanh()?,
+            Some((dense, Curve::Relu)) => dense.frozen(&h)?.relu()?,
+            None => h,
+        };
+        self.out.frozen(&h)
     }
 }
 

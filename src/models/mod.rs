@@ -6,17 +6,22 @@
 mod batch;
 mod bert;
 mod config;
+mod distilbert;
+mod gemma;
 mod gguf;
 mod gguf_check;
+mod gguf_config;
+mod gpt2;
 mod heads;
 mod llama;
+mod loader;
 mod model;
 mod names;
 mod transformer;
 mod weights;
 
 pub use batch::Batch;
-pub use config::{Config, Family, Positions};
+pub use config::{Config, Family, Near, NormKind, NormPlace, Positions};
 pub use heads::{Classifier, mean_pooled};
 pub use model::Model;
 pub use transformer::Transformer;

@@ -3,12 +3,12 @@
 use candle_core::{Device, Tensor};
 
 use super::batch::Batch;
-use super::config::{Config, NormKind, Positions};
-use super::names::Names;
+use super::config::{Config, Positions};
+use super::loader::Loader;
 use super::weights::Weights;
 use crate::error::{Error, Result};
 use crate::nn::{
-    Attention, Block, Heads, Linear, Memory, Mlp, Norm, Packing, Part, Pass, Precision, Rope, Site,
+    Angles, Block, Linear, Memory, Norm, Packing, Part, Pass, Precision, Rope, RopeScaling, Site,
     Surroundings,
 };
 
@@ -21,17 +21,21 @@ pub struct Transformer {
     /// May share the embedding table.
     head: Linear,
     rope: Option<Rope>,
+    /// Of layers that see only what is near.
+    near_rope: Option<Rope>,
     device: Device,
 }
 
-struct Embedding {
+pub(super) struct Embedding {
     /// `(V, H)`
-    words: Tensor,
-    /// `(context, H)`
-    positions: Option<Tensor>,
+    pub words: Tensor,
+    /// What `words` are multiplied by on the way in.
+    pub scale: f64,
+    /// `(context, H)`, from the first that a text uses.
+    pub positions: Option<Tensor>,
     /// `(1, H)`: the vector of token type 0, the only one we use.
-    token_type: Option<Tensor>,
-    norm: Option<Norm>,
+    pub token_type: Option<Tensor>,
+    pub norm: Option<Norm>,
 }
 
 impl Transformer {
@@ -45,16 +49,18 @@ impl Transformer {
         let loader = Loader { config: &config, names, weights };
         let embedding = loader.embedding()?;
         let blocks = (0..config.shape.layers).map(|layer| loader.block(layer)).collect::<Result<_>>()?;
-        let final_norm = names.final_norm.map(|name| loader.norm(&weights.in_trunk(name))).transpose()?;
+        let final_norm = names.final_norm.map(|name| loader.norm(name, config.shape.hidden)).transpose()?;
         let head = match names.head {
-            Some(name) if !config.tied_head => loader.linear(Site::head(), name)?,
+            Some(name) if !config.tied_head => loader.head(name)?,
             _ => Linear::new(Site::head(), embedding.words.clone(), None),
         };
         let rope = match &config.positions {
             Positions::Rotary { theta, scaling } => Some(Rope::new(config.shape.head_dim, *theta, scaling)),
-            Positions::Learned => None,
+            Positions::Learned { .. } => None,
         };
-        Ok(Self { embedding, blocks, final_norm, head, rope, device: device.clone(), config })
+        let near = config.near.as_ref().filter(|_| rope.is_some());
+        let near_rope = near.map(|near| Rope::new(config.shape.head_dim, near.theta, &RopeScaling::None));
+        Ok(Self { embedding, blocks, final_norm, head, rope, near_rope, device: device.clone(), config })
     }
 
     /// The same network, for being asked and not trained, with weights in small integers: see [`Linear::quantised`].
@@ -106,8 +112,17 @@ impl Transformer {
 
         let words = self.embed(batch, prompt.as_ref())?; // (N, H), virtual rows in place
         let mut x = self.embedding.finish(words, &positions, &self.device)?;
-        let angles = self.rope.as_ref().map(|rope| rope.angles(&positions, &self.device)).transpose()?;
-        let around = Surroundings { adapter, mode, packing: &packing, angles: angles.as_ref() };
+        let angles = |rope: &Option<Rope>| -> Result<Option<Angles>> {
+            rope.as_ref().map(|rope| rope.angles(&positions, &self.device)).transpose()
+        };
+        let (angles, near_angles) = (angles(&self.rope)?, angles(&self.near_rope)?);
+        let around = Surroundings {
+            adapter,
+            mode,
+            packing: &packing,
+            angles: angles.as_ref(),
+            near_angles: near_angles.as_ref(),
+        };
         for (block, memory) in self.blocks.iter().zip(&memories) {
             x = block.forward(&x, &around, memory.as_ref(), cache.as_deref_mut())?;
         }
@@ -142,9 +157,12 @@ impl Transformer {
         let parts = [Part::Q, Part::K, Part::V, Part::O, Part::Gate, Part::Up, Part::Down];
         let linears = parts.iter().filter_map(|&part| shape.linear(part)).map(|(out, input)| out * input);
         let head = if self.config.tied_head { 0 } else { shape.vocab * shape.hidden };
+        let names = self.config.family.names();
+        let norms = 2 * (1 + usize::from(names.norms_after.is_some())) * shape.hidden;
+        let head_norms = if names.head_norms.is_some() { 2 * shape.head_dim } else { 0 };
         shape.vocab * shape.hidden
             + head
-            + shape.layers * (linears.sum::<usize>() + 2 * shape.hidden)
+            + shape.layers * (linears.sum::<usize>() + norms + head_norms)
             + shape.hidden
     }
 
@@ -182,6 +200,8 @@ impl Transformer {
     fn embed(&self, batch: &Batch, prompt: Option<&Tensor>) -> Result<Tensor> {
         let ids = Tensor::new(&batch.ids[..], &self.device)?;
         let words = self.embedding.words.index_select(&ids, 0)?;
+        let scale = self.embedding.scale;
+        let words = if scale == 1.0 { words } else { (words * scale)? };
         match prompt {
             Some(prompt) => batch.packing.behind(prompt, &words),
             None => Ok(words),
@@ -216,75 +236,5 @@ impl Embedding {
             Some(norm) => norm.forward(&x),
             None => Ok(x),
         }
-    }
-}
-
-/// Knows where each layer's weights are and what shape they have.
-struct Loader<'a> {
-    config: &'a Config,
-    names: &'static Names,
-    weights: &'a Weights,
-}
-
-impl Loader<'_> {
-    fn embedding(&self) -> Result<Embedding> {
-        let (shape, weights) = (&self.config.shape, self.weights);
-        let table = |name: &str, rows: usize| {
-            weights.get(&format!("{}.weight", weights.in_trunk(name)), &[rows, shape.hidden])
-        };
-        let token_type = match self.names.token_types {
-            None => None,
-            Some(name) => {
-                let rows = weights.rows(&format!("{}.weight", weights.in_trunk(name))).unwrap_or(0);
-                Some(table(name, rows)?.narrow(0, 0, 1)?)
-            }
-        };
-        Ok(Embedding {
-            words: table(self.names.embedding, shape.vocab)?,
-            positions: self.names.positions.map(|name| table(name, self.config.context)).transpose()?,
-            token_type,
-            norm: self.names.embedding_norm.map(|name| self.norm(&weights.in_trunk(name))).transpose()?,
-        })
-    }
-
-    fn block(&self, layer: usize) -> Result<Block> {
-        let (shape, names) = (self.config.shape, self.names);
-        let full = |name: &str| self.weights.in_trunk(&format!("{}.{layer}.{name}", names.layers));
-        let linear = |part: Part, name: &str| self.linear(Site::new(layer, part), &full(name));
-        Ok(Block {
-            attention: Attention {
-                q: linear(Part::Q, names.q)?,
-                k: linear(Part::K, names.k)?,
-                v: linear(Part::V, names.v)?,
-                o: linear(Part::O, names.o)?,
-                heads: Heads { query: shape.heads, kv: shape.kv_heads, dim: shape.head_dim },
-                causal: self.config.causal,
-            },
-            mlp: Mlp {
-                gate: names.gate.map(|name| linear(Part::Gate, name)).transpose()?,
-                up: linear(Part::Up, names.up)?,
-                down: linear(Part::Down, names.down)?,
-                activation: self.config.activation,
-            },
-            norms: (self.norm(&full(names.norms.0))?, self.norm(&full(names.norms.1))?),
-            place: self.config.norm_place,
-        })
-    }
-
-    fn linear(&self, site: Site, name: &str) -> Result<Linear> {
-        let (out, input) = self.config.shape.linear(site.part).unwrap_or_default();
-        let weight = self.weights.get(&format!("{name}.weight"), &[out, input])?;
-        Linear::new(site, weight, self.weights.optional(&format!("{name}.bias"), &[out])?).laid_out()
-    }
-
-    fn norm(&self, name: &str) -> Result<Norm> {
-        let (width, eps) = ([self.config.shape.hidden], self.config.norm_eps);
-        let weight = self.weights.get(&format!("{name}.weight"), &width)?;
-        Ok(match self.config.norm {
-            NormKind::Rms => Norm::Rms { weight, eps },
-            NormKind::Layer => {
-                Norm::Layer { weight, bias: self.weights.get(&format!("{name}.bias"), &width)?, eps }
-            }
-        })
     }
 }

@@ -1,12 +1,13 @@
 //! Attention: the one place where queries meet keys, for every family, method, cache and batch layout.
 //!
 //! Vaswani et al. 2017, arXiv 1706.03762; grouped query heads: Ainslie et al. 2023, arXiv 2305.13245. Query head `h` reads
-//! key/value head `h * nkv / nh`.
+//! key/value head `h * nkv / nh`. A window over the nearest tokens: Beltagy et al. 2020, arXiv 2004.05150; norms on queries
+//! and keys: Henry et al. 2020, arXiv 2010.04245.
 
 use candle_core::{D, Tensor};
 
 use super::block::Surroundings;
-use super::{KvCache, Linear, Memory, Segment, kernel};
+use super::{KvCache, Linear, Memory, Norm, Segment, kernel};
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -15,9 +16,21 @@ pub struct Attention {
     pub k: Linear,
     pub v: Linear,
     pub o: Linear,
+    /// Of each head of the queries and of the keys, before they are rotated; `(d,)` each.
+    pub norms: Option<(Norm, Norm)>,
     pub heads: Heads,
-    /// Whether a token sees only itself and what stands before it.
-    pub causal: bool,
+    pub sight: Sight,
+}
+
+/// Which keys of its own sequence a query looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// All of them (encoders).
+    All,
+    /// Its own and those before it.
+    Before,
+    /// The nearest so many: its own and those right before it. At least 1.
+    Near(usize),
 }
 
 /// How rows split into heads.
@@ -29,6 +42,20 @@ pub struct Heads {
     pub kv: usize,
     /// `d`
     pub dim: usize,
+    /// Scores are divided by its square root: `d` in nearly every model.
+    pub variance: f64,
+}
+
+impl Sight {
+    /// The keys, of `keys`, that query `i` of `queries` looks at; the last query sits on the last key.
+    pub(super) fn of(self, i: usize, queries: usize, keys: usize) -> std::ops::Range<usize> {
+        let end = (i + 1 + keys).saturating_sub(queries);
+        match self {
+            Self::All => 0..keys,
+            Self::Before => 0..end,
+            Self::Near(window) => end.saturating_sub(window)..end,
+        }
+    }
 }
 
 impl Attention {
@@ -43,7 +70,11 @@ impl Attention {
         let q = around.linear(&self.q, x)?; // (N, nh * d)
         let k = around.linear(&self.k, x)?; // (N, nkv * d)
         let v = around.linear(&self.v, x)?;
-        let (q, k) = match around.angles {
+        let (q, k) = match &self.norms {
+            Some((of_q, of_k)) => (self.normed(of_q, &q)?, self.normed(of_k, &k)?),
+            None => (q, k),
+        };
+        let (q, k) = match around.angles(self.sight) {
             Some(angles) => (angles.rotate(&q, self.heads.query)?, angles.rotate(&k, self.heads.kv)?),
             None => (q, k),
         };
@@ -55,13 +86,18 @@ impl Attention {
             Some(cache) => self.attend_cached(&q, (&k, &v), prefix, around, cache)?,
             None => {
                 let (k, v, segments) = behind_prefix(&k, &v, prefix, around)?;
-                attend(&q, &k, &v, &segments, self.heads, self.causal)?
+                attend(&q, &k, &v, &segments, self.heads, self.sight)?
             }
         };
         if let Some(Memory::Gated { tokens, gate }) = memory {
             mixed = (mixed + self.attend_gated(&q, tokens, gate, around)?)?;
         }
         around.linear(&self.o, &mixed)
+    }
+
+    /// `norm` of each head of `x` `(N, heads * d)`.
+    fn normed(&self, norm: &Norm, x: &Tensor) -> Result<Tensor> {
+        Ok(norm.forward(&x.reshape(((), self.heads.dim))?)?.reshape(x.shape())?) // (N * heads, d)
     }
 
     /// Each sequence over its own cache, which keeps the new keys and values. The prefix goes in first, once.
@@ -84,7 +120,7 @@ impl Attention {
             let (k, v) = cache.append(self.q.site.layer, row, &k, &v)?; // (S, nkv * d)
             let q = q.narrow(0, range.start, range.len())?;
             let segment = Segment { queries: 0..range.len(), keys: 0..k.dim(0)? };
-            outputs.push(attend(&q, &k, &v, &[segment], self.heads, self.causal)?);
+            outputs.push(attend(&q, &k, &v, &[segment], self.heads, self.sight)?);
         }
         Ok(if outputs.len() == 1 { outputs.remove(0) } else { Tensor::cat(&outputs, 0)? })
     }
@@ -98,10 +134,14 @@ impl Attention {
         around: &Surroundings,
     ) -> Result<Tensor> {
         let (k, v) = (self.k.frozen(tokens)?, self.v.frozen(tokens)?); // (n, nkv * d)
+        let k = match &self.norms {
+            Some((_, of_k)) => self.normed(of_k, &k)?,
+            None => k,
+        };
         let keys = 0..k.dim(0)?;
         let segments: Vec<_> =
             around.packing.ranges().map(|queries| Segment { queries, keys: keys.clone() }).collect();
-        let mixed = attend(q, &k, &v, &segments, self.heads, false)?; // (N, nh * d)
+        let mixed = attend(q, &k, &v, &segments, self.heads, Sight::All)?; // (N, nh * d)
         let per_head = mixed.reshape(((), self.heads.query, self.heads.dim))?;
         let gate = gate.reshape((1, self.heads.query, 1))?;
         Ok(per_head.broadcast_mul(&gate)?.reshape(mixed.shape())?)
@@ -130,7 +170,7 @@ fn behind_prefix(
     Ok((around.packing.behind(&prefix_k, k)?, around.packing.behind(&prefix_v, v)?, segments))
 }
 
-/// `softmax(q kᵀ / √d + mask) v` for each segment and head.
+/// `softmax(q kᵀ / √variance + mask) v` for each segment and head.
 ///
 /// `q` `(N, nh * d)`, `k` and `v` `(S, nkv * d)` -> `(N, nh * d)`. The segments' queries cover `q` in order.
 pub(super) fn attend(
@@ -139,12 +179,12 @@ pub(super) fn attend(
     v: &Tensor,
     segments: &[Segment],
     heads: Heads,
-    causal: bool,
+    sight: Sight,
 ) -> Result<Tensor> {
     if kernel::applies(&[q, k, v]) {
-        return Ok(kernel::attention(q, k, v, segments, heads, causal)?);
+        return Ok(kernel::attention(q, k, v, segments, heads, sight)?);
     }
-    attend_composed(q, k, v, segments, heads, causal)
+    attend_composed(q, k, v, segments, heads, sight)
 }
 
 pub(super) fn attend_composed(
@@ -153,10 +193,10 @@ pub(super) fn attend_composed(
     v: &Tensor,
     segments: &[Segment],
     heads: Heads,
-    causal: bool,
+    sight: Sight,
 ) -> Result<Tensor> {
     let group = heads.query / heads.kv;
-    let scale = 1.0 / (heads.dim as f64).sqrt();
+    let scale = 1.0 / heads.variance.sqrt();
     let mut outputs = Vec::with_capacity(segments.len());
     for segment in segments.iter().filter(|segment| !segment.queries.is_empty()) {
         let (t, s) = (segment.queries.len(), segment.keys.len());
@@ -168,8 +208,9 @@ pub(super) fn attend_composed(
         let q = q.permute((1, 2, 0, 3))?.reshape((heads.kv, group * t, heads.dim))?; // one group of queries a kv head
         let scores = (q.matmul(&kv_heads(k)?.transpose(1, 2)?)? * scale)?; // (nkv, group * T, S)
         let scores = scores.reshape((heads.kv, group, t, s))?;
+        let all_see_all = (0..t).all(|i| sight.of(i, t, s) == (0..s));
         let scores =
-            if causal && t > 1 { scores.broadcast_add(&causal_mask(t, s, q.device())?)? } else { scores };
+            if all_see_all { scores } else { scores.broadcast_add(&mask(sight, t, s, q.device())?)? };
         let weights = candle_nn::ops::softmax(&scores, D::Minus1)?.reshape((heads.kv, group * t, s))?;
         let mixed = weights.matmul(&kv_heads(v)?)?.reshape((heads.kv, group, t, heads.dim))?;
         outputs.push(mixed.permute((2, 0, 1, 3))?.reshape((t, heads.query * heads.dim))?);
@@ -177,10 +218,9 @@ pub(super) fn attend_composed(
     Ok(Tensor::cat(&outputs, 0)?)
 }
 
-/// `(T, S)`: 0 where query `i` may look at key `j`, minus infinity where `j` lies in its future.
-fn causal_mask(t: usize, s: usize, device: &candle_core::Device) -> Result<Tensor> {
-    let before = s - t;
-    let cell = |i: usize, j: usize| if j <= i + before { 0f32 } else { f32::NEG_INFINITY };
+/// `(T, S)`: 0 where query `i` looks at key `j`, minus infinity elsewhere.
+fn mask(sight: Sight, t: usize, s: usize, device: &candle_core::Device) -> Result<Tensor> {
+    let cell = |i: usize, j: usize| if sight.of(i, t, s).contains(&j) { 0f32 } else { f32::NEG_INFINITY };
     let cells: Vec<f32> = (0..t).flat_map(|i| (0..s).map(move |j| cell(i, j))).collect();
     Ok(Tensor::from_vec(cells, (t, s), device)?)
 }

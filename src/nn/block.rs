@@ -3,8 +3,8 @@
 use candle_core::Tensor;
 
 use super::{
-    Adapter, Angles, Attention, KvCache, Linear, Memory, Mlp, Mode, Norm, Packing, Part, Precision, Site,
-    kernel,
+    Adapter, Angles, Attention, KvCache, Linear, Memory, Mlp, Mode, Norm, Packing, Part, Precision, Sight,
+    Site, kernel,
 };
 use crate::error::Result;
 
@@ -12,17 +12,19 @@ use crate::error::Result;
 pub struct Block {
     pub attention: Attention,
     pub mlp: Mlp,
-    pub norms: (Norm, Norm),
-    pub place: NormPlace,
+    /// Of attention and of the MLP.
+    pub norms: (SublayerNorm, SublayerNorm),
 }
 
-/// Where a block normalises.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NormPlace {
+/// Where a sublayer `f` is normalised, and by what.
+#[derive(Debug, Clone)]
+pub enum SublayerNorm {
     /// `x + f(norm(x))` (GPT, Llama)
-    Before,
+    Before(Norm),
     /// `norm(x + f(x))` (BERT)
-    After,
+    After(Norm),
+    /// `x + after(f(before(x)))` (Gemma)
+    Around { before: Norm, after: Norm },
 }
 
 /// What all blocks share during one pass.
@@ -32,9 +34,19 @@ pub struct Surroundings<'a> {
     pub packing: &'a Packing,
     /// `None` in models without rotary positions.
     pub angles: Option<&'a Angles>,
+    /// Of layers that see only what is near, where those turn by other angles.
+    pub near_angles: Option<&'a Angles>,
 }
 
 impl Surroundings<'_> {
+    /// The angles of a layer with this sight.
+    pub fn angles(&self, sight: Sight) -> Option<&Angles> {
+        match sight {
+            Sight::Near(_) => self.near_angles.or(self.angles),
+            Sight::All | Sight::Before => self.angles,
+        }
+    }
+
     /// A linear as the adapter wants it.
     pub fn linear(&self, linear: &Linear, x: &Tensor) -> Result<Tensor> {
         self.adapter.linear(linear, x, self.mode)
@@ -83,18 +95,22 @@ impl Block {
         &self,
         x: &Tensor,
         site: Site,
-        norm: &Norm,
+        norm: &SublayerNorm,
         around: &Surroundings,
         f: impl FnOnce(&Tensor) -> Result<Tensor>,
     ) -> Result<Tensor> {
-        match self.place {
-            NormPlace::Before => {
+        match norm {
+            SublayerNorm::Before(norm) => {
                 let h = f(&norm.forward(x)?)?;
                 sum(x, &around.adapter.sublayer(site, x, h, None)?)
             }
-            NormPlace::After => {
+            SublayerNorm::After(norm) => {
                 let h = around.adapter.sublayer(site, x, f(x)?, Some(norm))?;
                 norm.forward(&sum(x, &h)?)
+            }
+            SublayerNorm::Around { before, after } => {
+                let h = after.forward(&f(&before.forward(x)?)?)?;
+                sum(x, &around.adapter.sublayer(site, x, h, None)?)
             }
         }
     }

@@ -34,8 +34,8 @@ mod shape;
 mod site;
 
 pub use adapter::{Adapter, Bare, Identity, Memory};
-pub use attention::{Attention, Heads};
-pub use block::{Block, NormPlace, Surroundings};
+pub use attention::{Attention, Heads, Sight};
+pub use block::{Block, SublayerNorm, Surroundings};
 pub use cache::KvCache;
 pub use kernel::Precision;
 pub use linear::Linear;

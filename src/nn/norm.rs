@@ -9,18 +9,31 @@ use crate::error::Result;
 
 #[derive(Debug, Clone)]
 pub enum Norm {
-    /// `x / sqrt(mean(x²) + eps) * weight`
-    Rms { weight: Tensor, eps: f64 },
+    /// `x / sqrt(mean(x²) + eps) * (offset + weight)`; the offset is 0 but in Gemma, whose weights say how far from 1.
+    Rms { weight: Tensor, eps: f64, offset: f64 },
     /// `(x - mean(x)) / sqrt(var(x) + eps) * weight + bias`
     Layer { weight: Tensor, bias: Tensor, eps: f64 },
 }
 
 impl Norm {
+    /// The same with its offset added once and for all, where nobody trains the weight.
+    ///
+    /// # Errors
+    /// When there is no memory for the sum.
+    pub fn folded(self) -> Result<Self> {
+        match self {
+            Self::Rms { weight, eps, offset } if offset != 0.0 && !weight.track_op() => {
+                Ok(Self::Rms { weight: (weight + offset)?, eps, offset: 0.0 })
+            }
+            norm => Ok(norm),
+        }
+    }
+
     /// `(N, H) -> (N, H)`
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match self {
-            Self::Rms { weight, eps } if kernel::applies(&[x, weight]) => {
-                Ok(kernel::rms_norm(x, weight, *eps)?)
+            Self::Rms { weight, eps, offset } if kernel::applies(&[x, weight]) => {
+                Ok(kernel::rms_norm(x, &gain(weight, *offset)?, *eps)?)
             }
             Self::Layer { weight, bias, eps } if kernel::applies(&[x, weight, bias]) => {
                 Ok(kernel::layer_norm(x, weight, bias, *eps)?)
@@ -31,13 +44,19 @@ impl Norm {
 
     fn composed(&self, x: &Tensor) -> Result<Tensor> {
         match self {
-            Self::Rms { weight, eps } => Ok(unit_rms(x, *eps)?.broadcast_mul(weight)?),
+            Self::Rms { weight, eps, offset } => {
+                Ok(unit_rms(x, *eps)?.broadcast_mul(&gain(weight, *offset)?)?)
+            }
             Self::Layer { weight, bias, eps } => {
                 let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
                 Ok(unit_rms(&centred, *eps)?.broadcast_mul(weight)?.broadcast_add(bias)?)
             }
         }
     }
+}
+
+fn gain(weight: &Tensor, offset: f64) -> Result<Tensor> {
+    Ok(if offset == 0.0 { weight.clone() } else { (weight + offset)? })
 }
 
 /// Each row divided by its root mean square.
@@ -70,8 +89,11 @@ mod tests {
     fn norms_equal_the_reference() {
         let weight = row(&[1.0, 0.5, 2.0, 1.0]).flatten_all().unwrap();
         let bias = row(&[0.1, 0.0, -0.1, 0.2]).flatten_all().unwrap();
-        let rms = Norm::Rms { weight: weight.clone(), eps: 1e-5 };
+        let rms = Norm::Rms { weight: weight.clone(), eps: 1e-5, offset: 0.0 };
         assert_row(&rms, [0.529812, -0.529812, 3.178873, 0.264906]);
+        let less = Norm::Rms { weight: (&weight - 1.0).unwrap(), eps: 1e-5, offset: 1.0 };
+        assert_row(&less, [0.529812, -0.529812, 3.178873, 0.264906]);
+        assert_row(&less.folded().unwrap(), [0.529812, -0.529812, 3.178873, 0.264906]);
         let layer = Norm::Layer { weight, bias, eps: 1e-12 };
         assert_row(&layer, [0.310559, -0.736956, 2.567077, 0.129814]);
     }

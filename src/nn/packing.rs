@@ -14,7 +14,7 @@ pub struct Packing {
 
 /// One sequence's queries and keys, as row ranges of two packed tensors.
 ///
-/// Under a causal mask the last query sits on the last key: query `i` sees keys `0..=i + keys - queries`.
+/// Where a query does not see all, the last query sits on the last key: query `i` on key `i + keys - queries`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
     pub queries: Range<usize>,

@@ -37,7 +37,8 @@ pub(super) fn build(content: &Content) -> Result<Tokenizer> {
         _ => return Err(unknown(model, pre)),
     };
     let tokens = strings(content, "tokenizer.ggml.tokens")?;
-    tokenizer.add_special_tokens(control_tokens(content, &tokens)).map_err(damaged)?;
+    tokenizer.add_special_tokens(whole_tokens(content, &tokens, CONTROL)).map_err(damaged)?;
+    tokenizer.add_tokens(whole_tokens(content, &tokens, USER_DEFINED)).map_err(damaged)?;
     Ok(tokenizer)
 }
 
@@ -78,7 +79,7 @@ fn byte_level(content: &Content, pre: &str) -> Result<Tokenizer> {
     Ok(tokenizer)
 }
 
-/// SentencePiece BPE (Llama 2, Mistral, TinyLlama): merges in the order of the pieces' scores, unknown characters as
+/// SentencePiece BPE (Llama 2, Mistral, TinyLlama, Gemma): merges in the order of the pieces' scores, unknown characters as
 /// their bytes.
 fn sentence_piece(content: &Content) -> Result<Tokenizer> {
     let tokens = strings(content, "tokenizer.ggml.tokens")?;
@@ -93,15 +94,19 @@ fn sentence_piece(content: &Content) -> Result<Tokenizer> {
 
     let underscored = Replace::new(" ", SPACE).map_err(damaged)?;
     let prefix = content.metadata.get("tokenizer.ggml.add_space_prefix").and_then(|flag| flag.to_bool().ok());
+    let prefix = prefix.unwrap_or(true);
     let mut steps = Vec::new();
-    if prefix.unwrap_or(true) {
+    if prefix {
         steps.push(Prepend::new(SPACE.to_owned()).into());
     }
     steps.push(underscored.into());
     tokenizer.with_normalizer(Some(Normalizers::new(steps))).map_err(damaged)?;
     let spaces = Replace::new(SPACE, " ").map_err(damaged)?;
-    let steps =
-        vec![spaces.into(), ByteFallback::new().into(), Fuse::new().into(), Strip::new(' ', 1, 0).into()];
+    let mut steps = vec![spaces.into(), ByteFallback::new().into(), Fuse::new().into()];
+    if prefix {
+        // The space that was put before the text.
+        steps.push(Strip::new(' ', 1, 0).into());
+    }
     tokenizer.with_decoder(Some(Decoders::new(steps)));
     Ok(tokenizer)
 }
@@ -128,16 +133,20 @@ fn merges_by_score(tokens: &[String], scores: &[f32], vocab: &Vocab) -> Vec<(Str
     merges.into_iter().map(|(_, left, right)| (left.to_owned(), right.to_owned())).collect()
 }
 
-/// Tokens of type "control" (3): never produced from text, left out when decoding.
-fn control_tokens(content: &Content, tokens: &[String]) -> Vec<AddedToken> {
-    const CONTROL: i32 = 3;
+/// Types of tokens that are found in a text before anything is merged. Those of "control" are left out when decoding; those of
+/// "user-defined" are text like any other (Gemma's runs of line breaks, Qwen's `<tool_call>`).
+const CONTROL: i32 = 3;
+const USER_DEFINED: i32 = 4;
+
+/// The tokens of type `wanted`.
+fn whole_tokens(content: &Content, tokens: &[String], wanted: i32) -> Vec<AddedToken> {
     let Some(Value::Array(types)) = content.metadata.get("tokenizer.ggml.token_type") else {
         return Vec::new();
     };
-    let control = |kind: &Value| kind.to_i32().is_ok_and(|kind| kind == CONTROL);
-    let special = types.iter().zip(tokens).filter(|(kind, _)| control(kind));
+    let is_wanted = |kind: &Value| kind.to_i32().is_ok_and(|kind| kind == wanted);
+    let found = types.iter().zip(tokens).filter(|(kind, _)| is_wanted(kind));
     // A text token may follow a special one without a space between them, as in chats.
-    special.map(|(_, token)| AddedToken::from(token.clone(), true).normalized(false)).collect()
+    found.map(|(_, token)| AddedToken::from(token.clone(), wanted == CONTROL).normalized(false)).collect()
 }
 
 fn vocab(content: &Content) -> Result<Vocab> {

@@ -16,6 +16,9 @@ use crate::text::gguf_tokenizer;
 /// Steps that laying out a chat may take: a template comes with a model, and loops in it need not end in anyone's lifetime.
 const MOST_STEPS: u64 = 1_000_000;
 
+/// What ends a turn in the layouts of chats. Files whose only end token is that of a whole text have one of these as well.
+const ENDS_OF_TURN: [&str; 4] = ["<|im_end|>", "<end_of_turn>", "<|eot_id|>", "<|end|>"];
+
 /// One turn of a chat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
@@ -34,6 +37,8 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     bos: Option<u32>,
     eos: Vec<u32>,
+    /// Of these the one that a chat layout calls `eos_token`.
+    end: Option<u32>,
     /// Whether every text is to begin with `bos`.
     begins_with_bos: bool,
     chat_template: Option<String>,
@@ -77,7 +82,8 @@ impl Tokenizer {
             }
         };
         let mut eos = ids(generation.get("eos_token_id"));
-        eos.extend(token("eos_token"));
+        let end = token("eos_token");
+        eos.extend(end);
         if eos.is_empty() {
             eos = ids(model.get("eos_token_id"));
         }
@@ -90,7 +96,8 @@ impl Tokenizer {
         };
         let around = inner.encode("", true).map_err(failed)?;
         let begins_with_bos = bos.is_some() && around.get_ids().first().copied() == bos;
-        Ok(Self::new(inner, bos, eos, begins_with_bos, chat_template))
+        let end = end.or(eos.first().copied());
+        Ok(Self::new(inner, bos, eos, end, begins_with_bos, chat_template))
     }
 
     /// Builds the tokenizer a GGUF file carries in its metadata.
@@ -105,14 +112,16 @@ impl Tokenizer {
         };
         let template =
             content.metadata.get("tokenizer.chat_template").and_then(|t| t.to_string().ok()).cloned();
-        let eos =
-            ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"].iter().filter_map(|key| id(key));
+        let ends = ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"];
+        let turns = ENDS_OF_TURN.iter().filter_map(|token| inner.token_to_id(token));
+        let eos: Vec<u32> = ends.iter().filter_map(|key| id(key)).chain(turns).collect();
         let flag = content.metadata.get("tokenizer.ggml.add_bos_token").and_then(|flag| flag.to_bool().ok());
         // Where a file does not say, SentencePiece models begin with it and byte-level ones do not.
         let sentence_piece = content.metadata.contains_key("tokenizer.ggml.scores");
         let begins_with_bos = flag.unwrap_or(sentence_piece);
         let bos = id("tokenizer.ggml.bos_token_id");
-        Ok(Self::new(inner, bos, eos.collect(), begins_with_bos, template))
+        let end = id(ends[0]).or(eos.first().copied());
+        Ok(Self::new(inner, bos, eos, end, begins_with_bos, template))
     }
 
     /// `inner` neither pads nor truncates.
@@ -120,12 +129,13 @@ impl Tokenizer {
         inner: tokenizers::Tokenizer,
         bos: Option<u32>,
         mut eos: Vec<u32>,
+        end: Option<u32>,
         begins_with_bos: bool,
         chat_template: Option<String>,
     ) -> Self {
         eos.sort_unstable();
         eos.dedup();
-        Self { inner, bos, eos, begins_with_bos, chat_template }
+        Self { inner, bos, eos, end, begins_with_bos, chat_template }
     }
 
     /// The ids of `text`; `special` adds what the model expects around a text (`[CLS]`, `[SEP]`, a first token).
@@ -200,7 +210,9 @@ impl Tokenizer {
             template,
             minijinja::context! {
                 messages => messages, add_generation_prompt => true,
-                bos_token => token(self.bos), eos_token => token(self.eos.first().copied()),
+                // Qwen 3 would think aloud, and what it thinks is no answer.
+                enable_thinking => false,
+                bos_token => token(self.bos), eos_token => token(self.end),
             },
         )
         .map_err(|e| Error::invalid(format!("the model's chat template failed: {e:#}")))
@@ -248,6 +260,43 @@ pub(crate) mod tests {
             },
         });
         let inner = tokenizers::Tokenizer::from_bytes(json.to_string()).expect("a complete tokenizer.json");
-        Tokenizer::new(inner, None, Vec::new(), false, None)
+        Tokenizer::new(inner, None, Vec::new(), None, false, None)
+    }
+
+    #[test]
+    fn a_model_with_several_ends_stops_at_each_and_its_layout_has_the_one_it_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tiny/llama/tokenizer.json");
+        fs::copy(golden, folder.path().join("tokenizer.json")).unwrap();
+        let write = |file: &str, text: &str| fs::write(folder.path().join(file), text).unwrap();
+        write("generation_config.json", r#"{"eos_token_id": [1, 2]}"#);
+        write("config.json", r#"{"eos_token_id": 0, "bos_token_id": 0}"#);
+        write("tokenizer_config.json", r#"{"eos_token": {"content": "[SEP]"}}"#);
+        write("chat_template.jinja", "{{ messages[0].content }}{{ eos_token }}");
+        let tokenizer = Tokenizer::from_dir(folder.path()).unwrap();
+        assert_eq!(tokenizer.eos(), [1, 2, 3]);
+        assert_eq!(tokenizer.render_chat(&[Message::new("user", "Tea?")]).unwrap(), "Tea?[SEP]");
+    }
+
+    /// What the layouts of Qwen 3 and Gemma 3 ask of the language they are written in.
+    #[test]
+    fn the_layouts_of_qwen_and_gemma_are_understood() {
+        let mut tokenizer = tiny_bert();
+        let mut render = |template: &str| {
+            tokenizer.chat_template = Some(template.to_owned());
+            let turns = [Message::new("system", " Be brief. "), Message::new("user", "Tea?")];
+            tokenizer.render_chat(&turns).unwrap()
+        };
+        let qwen = "{%- set ns = namespace(last=0) %}{%- for message in messages[::-1] %}\
+            {%- set index = (messages|length - 1) - loop.index0 %}{%- set ns.last = index %}{%- endfor %}\
+            {%- for message in messages %}{%- if message.content is string %}{{- message.role + ns.last|string }}{%- endif %}\
+            {%- endfor %}{%- if enable_thinking is defined and enable_thinking is false %}{{- '<think></think>' }}{%- endif %}";
+        assert_eq!(render(qwen), "system0user0<think></think>");
+        let gemma = "{%- if messages[0]['role'] == 'system' -%}{%- set first = messages[0]['content'] + ' ' -%}\
+            {%- set rest = messages[1:] -%}{%- endif -%}{%- for message in rest -%}\
+            {%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) -%}{{ raise_exception('order') }}{%- endif -%}\
+            {{ '<start_of_turn>' + message['role'] + ' ' + (first if loop.first else '') }}{{ message['content'] | trim }}\
+            {%- endfor -%}";
+        assert_eq!(render(gemma), "<start_of_turn>user  Be brief.  Tea?");
     }
 }

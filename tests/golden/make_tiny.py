@@ -24,12 +24,15 @@ def save_tokenizer(d):
 
 out = sys.argv[1]
 if sys.argv[2] == "tokenizers":                       # nothing but these, which need no torch
-    for family in ["bert", "llama", "llama_untied"]: save_tokenizer(f"{out}/{family}")
+    for family in sorted(os.listdir(out)):
+        if family != "xlm_roberta": save_tokenizer(f"{out}/{family}")
     sys.exit()
 
 import torch
 from safetensors.torch import save_file
-from transformers import BertConfig, BertForSequenceClassification, LlamaConfig, LlamaForCausalLM
+from transformers import (BertConfig, BertForSequenceClassification, DistilBertConfig, DistilBertForSequenceClassification,
+    Gemma3ForCausalLM, Gemma3TextConfig, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Qwen2Config,
+    Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM, XLMRobertaConfig, XLMRobertaForSequenceClassification)
 
 seed = int(sys.argv[2])
 torch.manual_seed(seed)
@@ -50,7 +53,7 @@ def save_model(m, d):
         if v.data_ptr() in seen and v.numel(): continue
         seen[v.data_ptr()] = k; sd[k] = v.contiguous().clone()
     save_file(sd, f"{d}/model.safetensors", metadata={"format": "pt"})
-    save_tokenizer(d)
+    if not d.endswith("xlm_roberta"): save_tokenizer(d)  # that one's is make_unigram.py's
 
 V = 307
 ids = torch.randint(3, V, (3, 11)); mask = torch.ones_like(ids)
@@ -62,6 +65,10 @@ common = dict(vocab_size=V, hidden_size=48, num_hidden_layers=3, num_attention_h
 fams = {
   "llama": lambda: LlamaForCausalLM(LlamaConfig(**common, rope_theta=10000.0, tie_word_embeddings=True, head_dim=8)),
   "llama_untied": lambda: LlamaForCausalLM(LlamaConfig(**common, rope_theta=500000.0, tie_word_embeddings=False, head_dim=8)),
+  "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**common, tie_word_embeddings=True)),
+  "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**common, tie_word_embeddings=True, head_dim=16)),
+  "gemma3": lambda: Gemma3ForCausalLM(Gemma3TextConfig(**common, head_dim=8, sliding_window=4, query_pre_attn_scalar=8, layer_types=["sliding_attention","sliding_attention","full_attention"])),
+  "gpt2": lambda: GPT2LMHeadModel(GPT2Config(vocab_size=V, n_embd=48, n_layer=3, n_head=6, n_positions=128, bos_token_id=1, eos_token_id=2, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0, attn_implementation="eager")),
 }
 def io(m, d, extra=None, params=False):
     m.eval(); m.zero_grad()
@@ -76,18 +83,21 @@ def io(m, d, extra=None, params=False):
     save_file({k: v.contiguous().clone() for k, v in t.items()}, f"{d}/io.safetensors")
     return float(loss)
 
-for name, make in fams.items():
+def causal(name, make):
     m = make(); randomise(m); d = f"{out}/{name}"; save_model(m, d)
     for p in m.parameters(): p.requires_grad_(True)
     print(name, io(m, d))
+
+for name, make in fams.items(): causal(name, make)
 
 # encoders
 enc = dict(vocab_size=V, hidden_size=48, num_hidden_layers=3, num_attention_heads=6, intermediate_size=80, max_position_embeddings=64,
     hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, attn_implementation="eager")
 y = torch.tensor([1, 0, 2])
-for name, m in {"bert": BertForSequenceClassification(BertConfig(**enc, num_labels=3))}.items():
+
+def encoder(name, m):
     randomise(m); m.eval(); d = f"{out}/{name}"; save_model(m, d)
-    base = m.bert
+    base = getattr(m, m.base_model_prefix)
     hid = base(input_ids=ids, attention_mask=mask).last_hidden_state.detach()
     mean = (hid * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True)
     o = m(input_ids=ids, attention_mask=mask, labels=y); o.loss.backward()
@@ -95,3 +105,21 @@ for name, m in {"bert": BertForSequenceClassification(BertConfig(**enc, num_labe
     for n, p in m.named_parameters():
         if p.grad is not None: t["grad." + n] = p.grad.clone()
     save_file({k: v.contiguous().clone() for k, v in t.items()}, f"{d}/io.safetensors"); print(name, float(o.loss))
+
+# Both are made before either gets its numbers: the order of random draws is part of the weights.
+for name, m in {"bert": BertForSequenceClassification(BertConfig(**enc, num_labels=3)),
+    "distilbert": DistilBertForSequenceClassification(DistilBertConfig(vocab_size=V, dim=48, n_layers=3, n_heads=6, hidden_dim=80, max_position_embeddings=64, dropout=0.0, attention_dropout=0.0, seq_classif_dropout=0.0, num_labels=3, attn_implementation="eager"))}.items():
+    encoder(name, m)
+
+# Added later, each with a seed of its own.
+torch.manual_seed(seed + 1)
+enc["max_position_embeddings"] = 66                   # 64 and the two that RoBERTa never uses
+encoder("xlm_roberta", XLMRobertaForSequenceClassification(XLMRobertaConfig(**enc, num_labels=3, type_vocab_size=1, pad_token_id=1)))
+
+# Everything that the gemma3 above leaves at what other families have: heads wider than hidden/heads, scores divided by another
+# root, stretched positions, a head of its own.
+torch.manual_seed(seed + 2)
+causal("gemma3_odd", lambda: Gemma3ForCausalLM(Gemma3TextConfig(**common, head_dim=12, sliding_window=3, query_pre_attn_scalar=20,
+    tie_word_embeddings=False, layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+    rope_parameters={"full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 200000.0},
+                     "sliding_attention": {"rope_type": "default", "rope_theta": 5000.0}})))

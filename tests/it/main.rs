@@ -11,12 +11,15 @@ mod comfort;
 mod complaints;
 mod defaults;
 mod device;
+mod encoders;
 mod endpoint;
 mod eval;
 mod floors;
 mod formats;
+mod gguf;
 mod golden;
 mod golden_real;
+mod hooks;
 mod incremental;
 #[cfg(unix)]
 mod kill;

@@ -1,9 +1,10 @@
 //! Attention over the segments of a packed batch, a block of queries at a time.
 //!
-//! For each segment and head: `P = softmax(q kᵀ / √d + mask)`, `o = P v`. Only a block of [`BLOCK`] rows of `P` exists at a
-//! time, and under a causal mask only the columns such a block can see. The backward computes `P` again instead of keeping
-//! it: `dv = Pᵀ g`, `dS = P ∘ (g vᵀ - rowsum(P ∘ g vᵀ))`, `dq = dS k / √d`, `dk = dSᵀ q / √d`. Recomputing rather than
-//! storing: Dao et al. 2022, arXiv 2205.14135; grouped heads: Ainslie et al. 2023, arXiv 2305.13245.
+//! For each segment and head: `P = softmax(s q kᵀ + mask)`, `o = P v`, with `s = 1 / √d` unless the model says otherwise. Only
+//! a block of [`BLOCK`] rows of `P` exists at a time, and under a causal mask or a window only the columns such a block can
+//! see. The backward computes `P` again instead of keeping it: `dv = Pᵀ g`, `dS = P ∘ (g vᵀ - rowsum(P ∘ g vᵀ))`,
+//! `dq = s dS k`, `dk = s dSᵀ q`. Recomputing rather than storing: Dao et al. 2022, arXiv 2205.14135; grouped heads: Ainslie
+//! et al. 2023, arXiv 2305.13245.
 //!
 //! Queries belong to one segment each, but keys may be shared (learned tokens that every sequence looks at) or outnumber
 //! the queries (a cache, a prefix). Segments whose keys overlap form a cluster, and one thread adds up all the gradients of
@@ -17,7 +18,7 @@ use rayon::prelude::*;
 use super::gemm::{Matrix, MatrixMut, Old, Shared, Threads, multiply};
 use super::parallel::may_split;
 use super::{simd, values};
-use crate::nn::{Heads, Segment};
+use crate::nn::{Heads, Segment, Sight};
 
 /// Queries whose weights exist at a time: their rows of `P` stay in the cache between the two products.
 const BLOCK: usize = 64;
@@ -25,15 +26,15 @@ const BLOCK: usize = 64;
 /// Scores below which a segment is not worth another thread.
 const WORTH_SPLITTING: usize = 16 * 1024;
 
-/// `q` `(N, nh * d)`, `k` and `v` `(S, nkv * d)` -> `(N, nh * d)`. The segments' queries cover `q` in order; under a causal
-/// mask a segment's last query sits on its last key.
+/// `q` `(N, nh * d)`, `k` and `v` `(S, nkv * d)` -> `(N, nh * d)`. The segments' queries cover `q` in order; where not
+/// all is seen, a segment's last query sits on its last key.
 pub fn attention(
     q: &Tensor,
     k: &Tensor,
     v: &Tensor,
     segments: &[Segment],
     heads: Heads,
-    causal: bool,
+    sight: Sight,
 ) -> Result<Tensor> {
     let ((queries, q_width), (keys, k_width)) = (q.dims2()?, k.dims2()?);
     let fits = heads.kv > 0
@@ -53,7 +54,8 @@ pub fn attention(
     for segment in segments {
         let ordered = segment.queries.start == end && segment.queries.end >= end;
         let inside = segment.keys.start <= segment.keys.end && segment.keys.end <= keys;
-        let placed = !causal || segment.queries.len() <= segment.keys.len() || segment.queries.is_empty();
+        let placed =
+            sight == Sight::All || segment.queries.len() <= segment.keys.len() || segment.queries.is_empty();
         if !(ordered && inside && placed) {
             candle_core::bail!("attention: {segment:?} does not fit {queries} queries and {keys} keys");
         }
@@ -62,14 +64,14 @@ pub fn attention(
     if end != queries {
         candle_core::bail!("attention: segments cover {end} of {queries} queries");
     }
-    let op = Attention { segments: segments.to_vec(), heads, causal };
+    let op = Attention { segments: segments.to_vec(), heads, sight };
     q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, op)
 }
 
 struct Attention {
     segments: Vec<Segment>,
     heads: Heads,
-    causal: bool,
+    sight: Sight,
 }
 
 /// Queries computed together: rows of a matrix in `q` and the output.
@@ -77,17 +79,22 @@ struct Block {
     /// Rows and columns of `q` and `o`.
     rows: Range<usize>,
     columns: Range<usize>,
-    /// How many of the segment's keys the first row sees; each later row sees one more if `causal`.
-    visible: usize,
-    causal: bool,
     /// Keys any row sees.
     keys: Range<usize>,
+    sight: Sight,
+    /// The first row's number among the segment's queries, how many those are, and how many keys the segment has.
+    start: usize,
+    queries: usize,
+    all_keys: usize,
+    /// Where `keys` begins among the segment's.
+    before: usize,
 }
 
 impl Block {
-    /// Keys row `i` of the block sees.
-    fn visible(&self, i: usize) -> usize {
-        if self.causal { self.visible + i } else { self.visible }
+    /// Of `keys`, those row `i` of the block sees.
+    fn visible(&self, i: usize) -> Range<usize> {
+        let seen = self.sight.of(self.start + i, self.queries, self.all_keys);
+        seen.start - self.before..seen.end - self.before
     }
 }
 
@@ -99,15 +106,17 @@ impl Attention {
         (kv * group..(kv + 1) * group).flat_map(move |head| {
             (0..queries).step_by(BLOCK).map(move |start| {
                 let end = queries.min(start + BLOCK);
-                let before = keys.saturating_sub(queries);
-                let (visible, seen) =
-                    if self.causal { (before + start + 1, before + end) } else { (keys, keys) };
+                let seen = |i| self.sight.of(i, queries, keys);
+                let (before, last) = (seen(start).start, seen(end - 1).end);
                 Block {
                     rows: segment.queries.start + start..segment.queries.start + end,
                     columns: self.columns(head),
-                    visible,
-                    causal: self.causal,
-                    keys: segment.keys.start..segment.keys.start + seen,
+                    keys: segment.keys.start + before..segment.keys.start + last,
+                    sight: self.sight,
+                    start,
+                    queries,
+                    all_keys: keys,
+                    before,
                 }
             })
         })
@@ -118,7 +127,7 @@ impl Attention {
     }
 
     fn scale(&self) -> f32 {
-        1.0 / (self.heads.dim as f32).sqrt()
+        (1.0 / self.heads.variance.sqrt()) as f32
     }
 
     /// The weights of one block, rows of `block.keys.len()` values in `p`.
@@ -130,9 +139,10 @@ impl Attention {
         let p = &mut p[..rows * keys];
         multiply(&mut MatrixMut::new(p, rows, keys), Old::Replaced, self.scale(), q, k.t(), Threads::One);
         for (i, row) in p.chunks_exact_mut(keys.max(1)).enumerate() {
-            let (seen, future) = row.split_at_mut(block.visible(i));
-            simd::softmax(seen);
-            future.fill(0.0);
+            let visible = block.visible(i);
+            row[..visible.start].fill(0.0);
+            row[visible.end..].fill(0.0);
+            simd::softmax(&mut row[visible]);
         }
         p
     }
@@ -210,9 +220,10 @@ impl Attention {
                     v.t(),
                     Threads::One,
                 );
-                // Where a weight is 0 because its key lies in the future, its score's gradient comes out 0 as well.
+                // Where a weight is 0 because its key is not seen, its score's gradient is 0 as well.
                 for (i, (p, dp)) in p.chunks_exact_mut(keys).zip(dp.chunks_exact(keys)).enumerate() {
-                    simd::softmax_backward(&mut p[..block.visible(i)], dp);
+                    let visible = block.visible(i);
+                    simd::softmax_backward(&mut p[visible.clone()], &dp[visible]);
                 }
                 let ds = Matrix::new(p, keys);
                 multiply(&mut dq, Old::Replaced, self.scale(), ds, k, Threads::One);

@@ -71,3 +71,29 @@ fn an_unknown_pipeline_is_refused_by_name() {
     assert!(error.to_string().contains("`mystery`"), "{error}");
     assert!(error.advice().is_some());
 }
+
+/// As Gemma has it: no space before the text, and runs of line breaks that are one token each.
+#[test]
+fn a_text_comes_back_as_it_was_where_no_space_is_put_before_it() {
+    let pieces = ["<unk>", "<turn>", "\n\n", "\n", SPACE, "a", "b", "\u{2581}a", "ab"];
+    let types = [2, 3, 4, 1, 1, 1, 1, 1, 1].map(Value::I32);
+    let scores = (0..9).map(|score| Value::F32(-score as f32)).collect();
+    let content = content(vec![
+        ("model", Value::String("llama".into())),
+        ("tokens", texts(pieces)),
+        ("scores", Value::Array(scores)),
+        ("token_type", Value::Array(types.to_vec())),
+        ("unknown_token_id", Value::U32(0)),
+        ("add_space_prefix", Value::Bool(false)),
+    ]);
+    let tokenizer = build(&content).unwrap();
+    for (text, ids, back) in [
+        (" a", vec![7], " a"),
+        ("ab\n\n\na", vec![8, 2, 3, 5], "ab\n\n\na"),
+        ("<turn>a\n\n", vec![1, 5, 2], "a\n\n"),
+    ] {
+        let ours = tokenizer.encode(text, false).unwrap();
+        assert_eq!(ours.get_ids(), ids, "{text:?} -> {:?}", ours.get_tokens());
+        assert_eq!(tokenizer.decode(&ids, true).unwrap(), back, "{text:?}");
+    }
+}

@@ -25,11 +25,16 @@ pub enum Key {
     Embedder,
     Model,
     Prompt,
+    Rerank,
     Device,
 }
 
+/// What `--rerank` is called when there is none.
+pub const NO_RERANKER: &str = "none";
+
 impl Key {
-    pub const ALL: [Self; 5] = [Self::Collection, Self::Embedder, Self::Model, Self::Prompt, Self::Device];
+    pub const ALL: [Self; 6] =
+        [Self::Collection, Self::Embedder, Self::Model, Self::Prompt, Self::Rerank, Self::Device];
 
     /// As `config.toml` spells it.
     pub fn name(self) -> &'static str {
@@ -38,6 +43,7 @@ impl Key {
             Self::Embedder => "embedder",
             Self::Model => "model",
             Self::Prompt => "prompt",
+            Self::Rerank => "rerank",
             Self::Device => "device",
         }
     }
@@ -48,6 +54,7 @@ impl Key {
             Self::Embedder => "--embedder",
             Self::Model => "--model",
             Self::Prompt => "--prompt",
+            Self::Rerank => "--rerank",
             Self::Device => "--device",
         }
     }
@@ -58,6 +65,7 @@ impl Key {
             Self::Embedder => "INCONTEXT_EMBEDDER",
             Self::Model => "INCONTEXT_MODEL",
             Self::Prompt => "INCONTEXT_PROMPT",
+            Self::Rerank => "INCONTEXT_RERANK",
             Self::Device => "INCONTEXT_DEVICE",
         }
     }
@@ -69,18 +77,20 @@ impl Key {
             Self::Embedder => hub::DEFAULT_ENCODER,
             Self::Model => hub::DEFAULT_GENERATOR,
             Self::Prompt => "qa/grounded",
+            Self::Rerank => NO_RERANKER,
             Self::Device => "cpu",
         }
     }
 }
 
 /// Every variable of our own that is read, with what it says; any other `INCONTEXT_...` is a slip of the fingers.
-pub const VARIABLES: [(&str, &str); 10] = [
+pub const VARIABLES: [(&str, &str); 11] = [
     (index::VARIABLE, "folder for built data, as --home"),
     ("INCONTEXT_COLLECTION", "collection, as --collection"),
     ("INCONTEXT_EMBEDDER", "encoder for new collections, as --embedder"),
     ("INCONTEXT_MODEL", "generator, as --model"),
     ("INCONTEXT_PROMPT", "prompt template, as --prompt"),
+    ("INCONTEXT_RERANK", "cross-encoder, as --rerank"),
     ("INCONTEXT_DEVICE", "where models compute, as --device"),
     (hub::MODELS, "folder for model files"),
     (hub::OFFLINE, "1: never touch the network"),
@@ -131,6 +141,7 @@ struct FolderConfig {
     embedder: Option<String>,
     model: Option<String>,
     prompt: Option<String>,
+    rerank: Option<String>,
     device: Option<String>,
     #[serde(default)]
     openai: OpenAi,
@@ -143,6 +154,7 @@ impl FolderConfig {
             Key::Embedder => &self.embedder,
             Key::Model => &self.model,
             Key::Prompt => &self.prompt,
+            Key::Rerank => &self.rerank,
             Key::Device => &self.device,
         }
         .as_deref()
@@ -241,6 +253,11 @@ impl Settings {
     pub fn prompt(&self, flag: Option<&str>) -> String {
         self.get(Key::Prompt, flag).value
     }
+
+    /// [`NO_RERANKER`] or the name of a cross-encoder.
+    pub fn rerank(&self, flag: Option<&str>) -> String {
+        self.get(Key::Rerank, flag).value
+    }
 }
 
 /// What decides where models live and come from.
@@ -317,11 +334,9 @@ mod tests {
         std::fs::write(&file, "modle = \"x\"\n").unwrap();
         let error = read_config(&file).unwrap_err();
         assert!(error.to_string().contains("modle"), "{error}");
-        assert!(
-            error
-                .advice()
-                .is_some_and(|hint| hint.starts_with("keys: collection, embedder, model, prompt, device;"))
-        );
+        assert!(error.advice().is_some_and(|hint| {
+            hint.starts_with("keys: collection, embedder, model, prompt, rerank, device;")
+        }));
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod mock;
 mod quickstart;
 mod real_endpoint;
 mod regressions;
+mod rerank;
 mod run;
 mod seeds;
 mod tiny;

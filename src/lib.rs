@@ -62,7 +62,7 @@
 //! let template = Template::parse("short.j2", source, &|_| Ok(String::new()))?;
 //! let collection = Collection::open(&home.collection("notes")?)?;
 //! let ask = Ask {
-//!     collection: &collection, embedder: &embedder, answering: Answering::Generate,
+//!     collection: &collection, embedder: &embedder, reranker: None, answering: Answering::Generate,
 //!     generation: Some(Generation { generator: &generator, template: &template, history: &[] }),
 //!     k: None, places: &Places::of(&home)?,
 //! };

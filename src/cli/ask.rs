@@ -41,6 +41,9 @@ pub struct Ask {
     /// Prompt template: task/name, or a .j2 file [default: qa/grounded]
     #[arg(long, value_name = "NAME|FILE")]
     prompt: Option<String>,
+    /// Cross-encoder that reads the best passages again and orders them [default: none]
+    #[arg(long, value_name = "DIR")]
+    rerank: Option<String>,
     /// Where models of this machine compute [default: cpu]
     #[arg(long, value_enum)]
     device: Option<device::Kind>,
@@ -113,6 +116,7 @@ pub fn run(command: &Ask, settings: &Settings, printer: &Printer) -> Result<Endi
     let collection = narrow::only(&command.narrow.filter(settings), collection, printer)?;
     let device = settings.device(command.device)?;
     let embedder = load::collection_embedder(&collection, command.embedder.as_deref(), &device, settings)?;
+    let reranker = load::reranker(command.rerank.as_deref(), &device, settings)?;
     let model = settings.model(command.model.as_deref());
     let generator = match command.answer.needs(&model) {
         true => Some(load::generator(&model, &device, settings)?),
@@ -123,6 +127,7 @@ pub fn run(command: &Ask, settings: &Settings, printer: &Printer) -> Result<Endi
     let job = Job {
         collection: &collection,
         embedder: &embedder,
+        reranker: reranker.as_ref(),
         generation: generator.as_ref().map(|generator| Generation {
             generator,
             template: &template,

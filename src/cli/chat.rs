@@ -53,6 +53,9 @@ pub struct Chat {
     /// Passages to read [default: 3 for a model below 300M parameters, else 5]
     #[arg(short, value_parser = clap::value_parser!(u16).range(1..=20))]
     k: Option<u16>,
+    /// Cross-encoder that reads the best passages again and orders them [default: none]
+    #[arg(long, value_name = "DIR")]
+    rerank: Option<String>,
     /// Where models of this machine compute [default: cpu]
     #[arg(long, value_enum, value_name = "DEVICE")]
     device: Option<device::Kind>,

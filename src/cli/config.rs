@@ -51,6 +51,9 @@ pub struct Show {
     #[arg(long, value_name = "NAME|FILE")]
     prompt: Option<String>,
     /// As if given to a command
+    #[arg(long, value_name = "DIR")]
+    rerank: Option<String>,
+    /// As if given to a command
     #[arg(long, value_enum)]
     device: Option<Kind>,
     /// Print it as JSON
@@ -65,6 +68,7 @@ impl Show {
             Key::Embedder => &self.embedder,
             Key::Model => &self.model,
             Key::Prompt => &self.prompt,
+            Key::Rerank => &self.rerank,
             Key::Device => return self.device.map(Kind::name),
             Key::QdrantUrl => return qdrant_url,
         }

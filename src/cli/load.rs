@@ -4,13 +4,14 @@ use candle_core::Device;
 
 use super::models;
 use super::printer::Printer;
-use super::settings::Settings;
+use super::settings::{NO_RERANKER, Settings};
 use crate::embed::{Embedder, HttpEncoder, LocalEncoder};
 use crate::error::{Error, IoContext, Result};
 use crate::generate::{Generator, HttpGenerator, LocalGenerator};
 use crate::hub;
 use crate::index::Collection;
 use crate::nn::Precision;
+use crate::retrieve::rerank::CrossEncoder;
 use crate::text::tokenizer::Tokenizer;
 
 /// Begins the name of a model that an endpoint serves.
@@ -88,6 +89,20 @@ pub fn check_fingerprint(collection: &Collection, name: &str, fingerprint: &str)
         built.name, built.fingerprint
     ))
     .hint("give the right one with --embedder, or build anew with `incontext ingest PATH --rebuild`"))
+}
+
+/// The cross-encoder that the command line or the settings name, if they name one: a directory.
+pub fn reranker(flag: Option<&str>, device: &Device, settings: &Settings) -> Result<Option<CrossEncoder>> {
+    let name = settings.rerank(flag);
+    if name == NO_RERANKER {
+        return Ok(None);
+    }
+    if served(&name)?.is_some() {
+        return Err(Error::invalid(format!("`{name}`: endpoints do not rerank"))
+            .hint("give the directory of a cross-encoder"));
+    }
+    let model = hub::resolve(&name)?;
+    CrossEncoder::load(&model.name, &model.path, device).map(Some)
 }
 
 /// A generator by catalogue name, directory, GGUF file, or `openai:NAME`.

@@ -50,6 +50,7 @@ pub fn run(settings: &Settings, printer: &Printer) -> Result<Ending> {
     let job = Ask {
         collection: &collection,
         embedder: &embedder,
+        reranker: None,
         generation: None,
         answering: Answering::Extractive,
         k: None,

@@ -12,6 +12,7 @@ use crate::engine::Places;
 use crate::engine::search::{Mode, Query, asks_something, search};
 use crate::error::Result;
 use crate::index::Patience;
+use crate::retrieve::rerank::REACH;
 use crate::retrieve::{Hit, Leg};
 
 /// Find passages, by meaning and by words
@@ -36,6 +37,9 @@ pub struct Search {
     /// Encoder, if it is not where the collection's was [default: the collection's]
     #[arg(long, value_name = "NAME|DIR")]
     embedder: Option<String>,
+    /// Cross-encoder that reads the best passages again and orders them [default: none]
+    #[arg(long, value_name = "DIR")]
+    rerank: Option<String>,
     /// Where models of this machine compute [default: cpu]
     #[arg(long, value_enum)]
     device: Option<device::Kind>,
@@ -86,11 +90,17 @@ pub fn run(command: &Search, settings: &Settings, printer: &Printer) -> Result<E
         Mode::Lexical => None,
         _ => Some(load::collection_embedder(&collection, command.embedder.as_deref(), &device, settings)?),
     };
+    let reranker = load::reranker(command.rerank.as_deref(), &device, settings)?;
     let k = usize::from(command.k);
     let query = Query::new(&command.query, mode, embedder.as_ref())?;
     let reader = collection.read(Patience::default())?;
     let found = search(&reader, &collection.profile().fusion, &query, k)?;
-    let hits = found.hits(&reader, k)?;
+    let mut hits = found.hits(&reader, if reranker.is_some() { k.max(REACH) } else { k })?;
+    drop(reader);
+    if let Some(reranker) = &reranker {
+        hits = reranker.rerank(&command.query, hits)?;
+        hits.truncate(k);
+    }
     if command.json {
         let hits: Vec<_> = hits.iter().map(|hit| as_json(hit, &settings.places)).collect();
         let ms = start.elapsed().as_millis() as u64;
@@ -109,13 +119,16 @@ pub fn run(command: &Search, settings: &Settings, printer: &Printer) -> Result<E
 
 fn as_json(hit: &Hit, places: &Places) -> serde_json::Value {
     let chunk = &hit.passage.chunk;
-    let mut hit = json!({ "rank": hit.rank, "path": places.shown(&hit.passage.path), "title": hit.passage.title,
+    let mut json = json!({ "rank": hit.rank, "path": places.shown(&hit.passage.path), "title": hit.passage.title,
         "header": chunk.header, "page": chunk.page(0), "lines": [chunk.lines.0, chunk.lines.1],
         "bytes": [chunk.bytes.start, chunk.bytes.end], "text": chunk.text, "score": hit.score, "legs": hit.legs });
-    if let (None, Some(hit)) = (chunk.page(0), hit.as_object_mut()) {
-        hit.shift_remove("page");
+    if let (None, Some(json)) = (chunk.page(0), json.as_object_mut()) {
+        json.shift_remove("page");
     }
-    hit
+    if let Some(relevance) = hit.relevance {
+        json["relevance"] = relevance.into();
+    }
+    json
 }
 
 fn show(hit: &Hit, places: &Places, explain: bool, printer: &Printer) -> Result<()> {
@@ -131,6 +144,9 @@ fn show(hit: &Hit, places: &Places, explain: bool, printer: &Printer) -> Result<
         };
         let (dense, lexical) = (leg("dense", hit.legs.dense), leg("lexical", hit.legs.lexical));
         printer.line(format!("    {dense}; {lexical}"))?;
+        if let Some(relevance) = hit.relevance {
+            printer.line(format!("    read again: relevance {relevance:.4}"))?;
+        }
     }
     let words: Vec<&str> = chunk.text.split_whitespace().take(40).collect();
     printer.line(format!("    {}\n", tidy(&words.join(" "))))

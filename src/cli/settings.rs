@@ -25,6 +25,7 @@ pub enum Key {
     Embedder,
     Model,
     Prompt,
+    Rerank,
     Device,
     QdrantUrl,
 }
@@ -32,9 +33,19 @@ pub enum Key {
 /// Instead of a server's address: vectors and words are kept by this program, in the collection's own folder.
 pub const EMBEDDED: &str = "embedded";
 
+/// What `--rerank` is called when there is none.
+pub const NO_RERANKER: &str = "none";
+
 impl Key {
-    pub const ALL: [Self; 6] =
-        [Self::Collection, Self::Embedder, Self::Model, Self::Prompt, Self::Device, Self::QdrantUrl];
+    pub const ALL: [Self; 7] = [
+        Self::Collection,
+        Self::Embedder,
+        Self::Model,
+        Self::Prompt,
+        Self::Rerank,
+        Self::Device,
+        Self::QdrantUrl,
+    ];
 
     /// As `config.toml` spells it.
     pub fn name(self) -> &'static str {
@@ -43,6 +54,7 @@ impl Key {
             Self::Embedder => "embedder",
             Self::Model => "model",
             Self::Prompt => "prompt",
+            Self::Rerank => "rerank",
             Self::Device => "device",
             Self::QdrantUrl => "qdrant_url",
         }
@@ -54,6 +66,7 @@ impl Key {
             Self::Embedder => "--embedder",
             Self::Model => "--model",
             Self::Prompt => "--prompt",
+            Self::Rerank => "--rerank",
             Self::Device => "--device",
             Self::QdrantUrl => "--qdrant-url",
         }
@@ -65,6 +78,7 @@ impl Key {
             Self::Embedder => "INCONTEXT_EMBEDDER",
             Self::Model => "INCONTEXT_MODEL",
             Self::Prompt => "INCONTEXT_PROMPT",
+            Self::Rerank => "INCONTEXT_RERANK",
             Self::Device => "INCONTEXT_DEVICE",
             Self::QdrantUrl => index::server::URL,
         }
@@ -77,6 +91,7 @@ impl Key {
             Self::Embedder => hub::DEFAULT_ENCODER,
             Self::Model => hub::DEFAULT_GENERATOR,
             Self::Prompt => "qa/grounded",
+            Self::Rerank => NO_RERANKER,
             Self::Device => "cpu",
             Self::QdrantUrl => EMBEDDED,
         }
@@ -84,12 +99,13 @@ impl Key {
 }
 
 /// Every variable of our own that is read, with what it says; any other `INCONTEXT_...` is a slip of the fingers.
-pub const VARIABLES: [(&str, &str); 12] = [
+pub const VARIABLES: [(&str, &str); 13] = [
     (index::VARIABLE, "folder for built data, as --home"),
     ("INCONTEXT_COLLECTION", "collection, as --collection"),
     ("INCONTEXT_EMBEDDER", "encoder for new collections, as --embedder"),
     ("INCONTEXT_MODEL", "generator, as --model"),
     ("INCONTEXT_PROMPT", "prompt template, as --prompt"),
+    ("INCONTEXT_RERANK", "cross-encoder, as --rerank"),
     ("INCONTEXT_DEVICE", "where models compute, as --device"),
     (index::server::URL, "Qdrant server, as --qdrant-url"),
     (index::server::KEY, "key that goes with it"),
@@ -142,6 +158,7 @@ struct FolderConfig {
     embedder: Option<String>,
     model: Option<String>,
     prompt: Option<String>,
+    rerank: Option<String>,
     device: Option<String>,
     qdrant_url: Option<String>,
     #[serde(default)]
@@ -155,6 +172,7 @@ impl FolderConfig {
             Key::Embedder => &self.embedder,
             Key::Model => &self.model,
             Key::Prompt => &self.prompt,
+            Key::Rerank => &self.rerank,
             Key::Device => &self.device,
             Key::QdrantUrl => &self.qdrant_url,
         }
@@ -269,6 +287,11 @@ impl Settings {
     pub fn prompt(&self, flag: Option<&str>) -> String {
         self.get(Key::Prompt, flag).value
     }
+
+    /// [`NO_RERANKER`] or the name of a cross-encoder.
+    pub fn rerank(&self, flag: Option<&str>) -> String {
+        self.get(Key::Rerank, flag).value
+    }
 }
 
 /// What decides where models live and come from.
@@ -346,7 +369,7 @@ mod tests {
         let error = read_config(&file).unwrap_err();
         assert!(error.to_string().contains("modle"), "{error}");
         assert!(error.advice().is_some_and(|hint| {
-            hint.starts_with("keys: collection, embedder, model, prompt, device, qdrant_url;")
+            hint.starts_with("keys: collection, embedder, model, prompt, rerank, device, qdrant_url;")
         }));
     }
 

@@ -1,26 +1,18 @@
 //! An encoder of the BERT, RoBERTa or DistilBERT family on this machine, pooled as its makers pooled it.
 //!
-//! Sentence-BERT: Reimers & Gurevych 2019, arXiv 1908.10084. Texts are packed, so no time goes into padding. Groups of them
-//! run side by side, one thread a group; a question alone has all threads to itself.
+//! Sentence-BERT: Reimers & Gurevych 2019, arXiv 1908.10084.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
-use rayon::prelude::*;
 use serde::Deserialize;
 
-use super::Overflow;
+use super::{Overflow, in_passes};
 use crate::error::{Error, IoContext, Result};
 use crate::models::{Batch, Model, mean_pooled, weight_files};
-use crate::nn::{Pass, Precision, kernel};
+use crate::nn::{Pass, Precision};
 use crate::text::tokenizer::Tokenizer;
-
-/// Tokens of one forward pass: enough for a matrix product to run at full speed, few enough to stay in a core's cache.
-const TOKENS_A_PASS: usize = 512;
-
-/// Fewer than this are not worth a thread of their own.
-const FEWEST_TOKENS_A_PASS: usize = 64;
 
 /// Twice as fast as floats, and no vector turns by a measurable angle.
 const PRECISION: Precision = Precision::Int16;
@@ -156,20 +148,8 @@ impl LocalEncoder {
             ids.swap(self.window - 1, last);
             ids.truncate(self.window);
         }
-        let groups = groups(&ids);
-        let passed: Vec<Vec<Vec<f32>>> = match &groups[..] {
-            [group] => vec![self.pass(group, &ids)?],
-            groups if self.model.transformer.device().is_cpu() => groups
-                .par_iter()
-                .with_max_len(1)
-                .map(|group| kernel::sequential(|| self.pass(group, &ids)))
-                .collect::<Result<_>>()?,
-            groups => groups.iter().map(|group| self.pass(group, &ids)).collect::<Result<_>>()?,
-        };
-        let mut vectors = vec![Vec::new(); texts.len()];
-        for (i, vector) in groups.concat().into_iter().zip(passed.into_iter().flatten()) {
-            vectors[i] = vector;
-        }
+        let lengths: Vec<usize> = ids.iter().map(Vec::len).collect();
+        let vectors = in_passes(&lengths, self.model.transformer.device(), |group| self.pass(group, &ids))?;
         if vectors.iter().flatten().any(|value| !value.is_finite()) {
             return Err(Model::why_not_finite(&self.dir));
         }
@@ -191,28 +171,6 @@ impl LocalEncoder {
         };
         Ok(pooled.to_vec2()?)
     }
-}
-
-/// Indices of the texts of each pass. The longest come first, so that no thread starts on them when others are done.
-fn groups(ids: &[Vec<u32>]) -> Vec<Vec<usize>> {
-    let total: usize = ids.iter().map(Vec::len).sum();
-    let share = total.div_ceil(rayon::current_num_threads());
-    let most = share.clamp(FEWEST_TOKENS_A_PASS, TOKENS_A_PASS);
-    let mut order: Vec<usize> = (0..ids.len()).collect();
-    order.sort_by_key(|&i| (std::cmp::Reverse(ids[i].len()), i));
-    let mut groups: Vec<Vec<usize>> = Vec::new();
-    let mut room = 0;
-    for i in order {
-        match groups.last_mut() {
-            Some(group) if ids[i].len() <= room => group.push(i),
-            _ => {
-                groups.push(vec![i]);
-                room = most.max(ids[i].len());
-            }
-        }
-        room -= ids[i].len();
-    }
-    groups
 }
 
 /// Over everything that decides the vectors.
@@ -237,33 +195,4 @@ fn optional_json<T: for<'a> Deserialize<'a>>(file: &Path) -> Result<Option<T>> {
     let json = fs::read(file).at("read", file)?;
     let value = serde_json::from_slice(&json);
     value.map(Some).map_err(|e| Error::corrupt(format!("`{}`: {e}", file.display())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn of_lengths(lengths: &[usize]) -> Vec<Vec<u32>> {
-        lengths.iter().map(|&length| vec![1; length]).collect()
-    }
-
-    #[test]
-    fn every_text_is_in_one_group_and_no_group_is_too_long() {
-        let lengths: Vec<usize> = (0..300).map(|i| 3 + i * 37 % 500).chain([700]).collect();
-        let groups = groups(&of_lengths(&lengths));
-        let mut seen = groups.concat();
-        seen.sort_unstable();
-        assert_eq!(seen, (0..301).collect::<Vec<_>>());
-        for group in &groups {
-            let tokens: usize = group.iter().map(|&i| lengths[i]).sum();
-            assert!(tokens <= TOKENS_A_PASS || group.len() == 1);
-        }
-        assert_eq!(groups[0], [300]);
-    }
-
-    #[test]
-    fn a_few_short_texts_are_one_group_and_no_texts_are_none() {
-        assert_eq!(groups(&of_lengths(&[9, 12, 30])), [[2, 1, 0]]);
-        assert!(groups(&[]).is_empty());
-    }
 }

@@ -3,10 +3,12 @@
 mod cache;
 mod http;
 mod local;
+mod passes;
 
 pub use cache::Cache;
 pub use http::HttpEncoder;
 pub use local::LocalEncoder;
+pub(crate) use passes::in_passes;
 
 use crate::error::Result;
 use crate::text::tokenizer::Tokenizer;

@@ -82,7 +82,7 @@ impl Found {
         let mut passages: BTreeMap<ChunkId, Passage> =
             reader.passages(&ids)?.into_iter().map(|passage| (passage.id, passage)).collect();
         let found = best.iter().filter_map(|(id, score, legs)| Some((passages.remove(id)?, *score, *legs)));
-        let hit = |(at, (passage, score, legs))| Hit { passage, rank: at + 1, score, legs };
+        let hit = |(at, (passage, score, legs))| Hit { passage, rank: at + 1, score, legs, relevance: None };
         Ok(found.enumerate().map(hit).collect())
     }
 }

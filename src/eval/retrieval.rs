@@ -15,6 +15,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::index::profile::{Fusion, Lexical};
 use crate::index::{ChunkId, Point, Store, Words, WordsWriter, store};
 use crate::retrieve::rank::{Mode, rank};
+use crate::retrieve::rerank::{CrossEncoder, REACH};
 use crate::text::chunk;
 
 /// Of one leg: for each question its candidates, best first.
@@ -83,11 +84,6 @@ impl Judged {
 
     /// What is embedded and indexed of each passage.
     pub fn texts(&self) -> Vec<String> {
-        let text = |passage: &Passage| {
-            let title = passage.title.as_deref().unwrap_or_default();
-            let header = title.split_whitespace().collect::<Vec<_>>().join(" ");
-            chunk::with_header(&header, &passage.text)
-        };
         self.passages.iter().map(text).collect()
     }
 
@@ -136,6 +132,36 @@ impl Judged {
         (0..self.questions.len()).map(ranking).collect()
     }
 
+    /// Of the first [`REACH`] of `ranking`, the `at`-th question's, the order that `encoder` puts them in; the others stay behind
+    /// them. Scores are moved so that they still fall.
+    ///
+    /// # Errors
+    /// As [`CrossEncoder::score`].
+    pub fn reranked<'a>(
+        &'a self,
+        at: usize,
+        mut ranking: Ranking<'a>,
+        encoder: &CrossEncoder,
+    ) -> Result<Ranking<'a>> {
+        let behind = ranking.split_off(REACH.min(ranking.len()));
+        let texts: Vec<String> = ranking.iter().map(|(id, _)| self.text_of(id)).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let scores = encoder.score(&self.questions[at].text, &texts)?;
+        let lowest = scores.iter().copied().fold(f32::INFINITY, f32::min);
+        let floor = behind.first().map_or(0.0, |(_, score)| score + 1.0);
+        for ((_, old), score) in ranking.iter_mut().zip(scores) {
+            *old = floor + (score - lowest);
+        }
+        ranking.sort_by(trec::order);
+        ranking.extend(behind);
+        Ok(ranking)
+    }
+
+    /// What was embedded of the passage `id`.
+    fn text_of(&self, id: &str) -> String {
+        self.passages.iter().find(|passage| passage.id == id).map(text).unwrap_or_default()
+    }
+
     /// The value of every metric for every question, by metric.
     pub fn measure(&self, rankings: &[Ranking<'_>]) -> BTreeMap<Metric, Vec<f64>> {
         let mut values: BTreeMap<Metric, Vec<f64>> = BTreeMap::new();
@@ -150,4 +176,10 @@ impl Judged {
         }
         values
     }
+}
+
+fn text(passage: &Passage) -> String {
+    let title = passage.title.as_deref().unwrap_or_default();
+    let header = title.split_whitespace().collect::<Vec<_>>().join(" ");
+    chunk::with_header(&header, &passage.text)
 }

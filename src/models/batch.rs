@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::nn::Packing;
+use crate::text::tokenizer::Pair;
 
 /// `B` sequences laid end to end, without padding.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,16 +10,28 @@ pub struct Batch {
     /// `N` token ids.
     pub ids: Vec<u32>,
     pub packing: Packing,
+    /// The token type of each id; empty where all are 0.
+    pub types: Vec<u32>,
 }
 
 impl Batch {
     pub fn single(ids: &[u32]) -> Self {
-        Self { ids: ids.to_vec(), packing: Packing::new([ids.len()]) }
+        Self { ids: ids.to_vec(), packing: Packing::new([ids.len()]), types: Vec::new() }
     }
 
     pub fn of<S: AsRef<[u32]>>(sequences: &[S]) -> Self {
         let ids = sequences.iter().flat_map(|s| s.as_ref()).copied().collect();
-        Self { ids, packing: Packing::new(sequences.iter().map(|s| s.as_ref().len())) }
+        let packing = Packing::new(sequences.iter().map(|s| s.as_ref().len()));
+        Self { ids, packing, types: Vec::new() }
+    }
+
+    /// Two texts a sequence.
+    pub fn of_pairs(pairs: &[&Pair]) -> Self {
+        Self {
+            ids: pairs.iter().flat_map(|pair| &pair.ids).copied().collect(),
+            packing: Packing::new(pairs.iter().map(|pair| pair.ids.len())),
+            types: pairs.iter().flat_map(|pair| &pair.types).copied().collect(),
+        }
     }
 
     /// Drops the padding of `B` rows of equal length. Also returns, for each kept token, its index in the padded
@@ -43,7 +56,7 @@ impl Batch {
             }
             lengths.push(kept.len() - before);
         }
-        Ok((Self { ids: kept, packing: Packing::new(lengths) }, places))
+        Ok((Self { ids: kept, packing: Packing::new(lengths), types: Vec::new() }, places))
     }
 }
 

@@ -22,11 +22,11 @@ impl Loader<'_> {
         let table = |name: &str, rows: usize| {
             weights.get(&format!("{}.weight", weights.in_trunk(name)), &[rows, shape.hidden])
         };
-        let token_type = match self.names.token_types {
+        let token_types = match self.names.token_types {
             None => None,
             Some(name) => {
                 let rows = weights.rows(&format!("{}.weight", weights.in_trunk(name))).unwrap_or(0);
-                Some(table(name, rows)?.narrow(0, 0, 1)?)
+                Some(table(name, rows)?)
             }
         };
         let positions = match (self.names.positions, &self.config.positions) {
@@ -40,7 +40,7 @@ impl Loader<'_> {
             words: table(self.names.embedding, shape.vocab)?,
             scale: self.config.embedding_scale,
             positions,
-            token_type,
+            token_types,
             norm: self.names.embedding_norm.map(|name| self.norm(name, shape.hidden)).transpose()?,
         })
     }

@@ -33,8 +33,8 @@ pub(super) struct Embedding {
     pub scale: f64,
     /// `(context, H)`, from the first that a text uses.
     pub positions: Option<Tensor>,
-    /// `(1, H)`: the vector of token type 0, the only one we use.
-    pub token_type: Option<Tensor>,
+    /// A vector a token type, which tells the two texts of a pair apart.
+    pub token_types: Option<Tensor>,
     pub norm: Option<Norm>,
 }
 
@@ -110,8 +110,9 @@ impl Transformer {
         let starts: Vec<usize> = (0..packing.len()).map(start).collect();
         let positions = self.positions(&packing, &starts)?;
 
+        let types = types(batch, virtual_rows);
         let words = self.embed(batch, prompt.as_ref())?; // (N, H), virtual rows in place
-        let mut x = self.embedding.finish(words, &positions, &self.device)?;
+        let mut x = self.embedding.finish(words, &positions, &types, &self.device)?;
         let angles = |rope: &Option<Rope>| -> Result<Option<Angles>> {
             rope.as_ref().map(|rope| rope.angles(&positions, &self.device)).transpose()
         };
@@ -174,6 +175,11 @@ impl Transformer {
             ))
             .hint("tokenizer and model are not of one pair"));
         }
+        let types = self.embedding.token_types.as_ref().map_or(Ok(usize::MAX), |table| table.dim(0))?;
+        if let Some(kind) = batch.types.iter().find(|&&kind| kind as usize >= types) {
+            return Err(Error::invalid(format!("token type {kind} lies outside the model's {types}"))
+                .hint("tokenizer and model are not of one pair"));
+        }
         if batch.ids.is_empty() {
             return Err(Error::invalid("an empty batch has no hidden states"));
         }
@@ -216,6 +222,15 @@ fn prefix_rows(memory: &Option<Memory>) -> usize {
     }
 }
 
+/// The token type of each row; the adapter's own have type 0.
+fn types(batch: &Batch, virtual_rows: usize) -> Vec<u32> {
+    if batch.types.is_empty() {
+        return Vec::new();
+    }
+    let own = std::iter::repeat_n(0, virtual_rows);
+    batch.packing.ranges().flat_map(|range| own.clone().chain(batch.types[range].iter().copied())).collect()
+}
+
 /// Cuts the adapter's rows off again: heads, losses and decoding never see them.
 fn drop_virtual_rows(x: &Tensor, packing: &Packing, n: usize) -> Result<Tensor> {
     let kept = packing.ranges().map(|range| x.narrow(0, range.start + n, range.len() - n));
@@ -224,13 +239,16 @@ fn drop_virtual_rows(x: &Tensor, packing: &Packing, n: usize) -> Result<Tensor> 
 
 impl Embedding {
     /// Adds what stands between the word vectors and the first block.
-    fn finish(&self, words: Tensor, positions: &[u32], device: &Device) -> Result<Tensor> {
+    fn finish(&self, words: Tensor, positions: &[u32], types: &[u32], device: &Device) -> Result<Tensor> {
         let mut x = words;
         if let Some(table) = &self.positions {
             x = (x + table.index_select(&Tensor::new(positions, device)?, 0)?)?;
         }
-        if let Some(token_type) = &self.token_type {
-            x = x.broadcast_add(token_type)?;
+        if let Some(table) = &self.token_types {
+            x = match types {
+                [] => x.broadcast_add(&table.narrow(0, 0, 1)?)?,
+                types => (x + table.index_select(&Tensor::new(types, device)?, 0)?)?,
+            };
         }
         match &self.norm {
             Some(norm) => norm.forward(&x),

@@ -240,7 +240,7 @@ mod tests {
             };
             let passage =
                 Passage { id: at as u64, path: path.into(), title: None, format: Format::Markdown, chunk };
-            Hit { passage, rank: at + 1, score: 1.0, legs: Legs::default() }
+            Hit { passage, rank: at + 1, score: 1.0, legs: Legs::default(), relevance: None }
         };
         passages.iter().enumerate().map(hit).collect()
     }

@@ -1,4 +1,5 @@
-//! Choose what the model reads: two legs (dense vectors, words), fused, diversified, and judged answerable or not.
+//! Choose what the model reads: two legs (dense vectors, words), fused, read again by a cross-encoder where there is one,
+//! diversified, and judged answerable or not.
 
 pub mod coverage;
 pub mod diversify;
@@ -7,6 +8,7 @@ pub mod fuse;
 pub mod gate;
 mod neighbours;
 pub mod rank;
+pub mod rerank;
 
 pub use neighbours::merge_neighbours;
 
@@ -20,9 +22,11 @@ pub struct Hit {
     pub passage: Passage,
     /// From 1.
     pub rank: usize,
-    /// The score the list is sorted by; its meaning depends on the mode (cosine, BM25, fused).
+    /// The score the list was sorted by when it was found; its meaning depends on the mode (cosine, BM25, fused).
     pub score: f32,
     pub legs: Legs,
+    /// What a cross-encoder said, by which the list is sorted then; `None` where none read the passage.
+    pub relevance: Option<f32>,
 }
 
 /// What each retriever said about a passage; `None` when it was not among that leg's candidates.

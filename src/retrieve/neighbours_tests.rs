@@ -8,7 +8,7 @@ use crate::text::document::{Format, line_span, line_starts};
 fn hit(rank: usize, path: &str, chunk: Chunk) -> Hit {
     let passage =
         Passage { id: 100 + rank as u64, path: path.into(), title: None, format: Format::Markdown, chunk };
-    Hit { passage, rank, score: 1.0 / rank as f32, legs: Legs::default() }
+    Hit { passage, rank, score: 1.0 / rank as f32, legs: Legs::default(), relevance: None }
 }
 
 /// A chunk of a file whose text is its source.

@@ -27,6 +27,14 @@ pub struct Message {
     pub content: String,
 }
 
+/// Two texts as a model reads them together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    pub ids: Vec<u32>,
+    /// Which of the two each id belongs to, as the model counts.
+    pub types: Vec<u32>,
+}
+
 impl Message {
     pub fn new(role: &str, content: impl Into<String>) -> Self {
         Self { role: role.to_owned(), content: content.into() }
@@ -160,6 +168,14 @@ impl Tokenizer {
         Ok(encodings.into_iter().map(|encoding| encoding.get_ids().to_vec()).collect())
     }
 
+    /// `first` with each of `seconds`, special tokens around and between them. Of a pair of more than `most` tokens the end of
+    /// the second text is left out, and of the first when that is not enough.
+    pub fn encode_pairs(&self, first: &str, seconds: &[&str], most: usize) -> Result<Vec<Pair>> {
+        let pairs: Vec<_> = seconds.iter().map(|second| (first, *second)).collect();
+        let encodings = self.inner.encode_batch(pairs, true).map_err(failed)?;
+        Ok(encodings.iter().map(|encoding| shortened(encoding, most)).collect())
+    }
+
     /// Number of tokens of `text`, without special tokens.
     pub fn count(&self, text: &str) -> Result<usize> {
         Ok(self.inner.encode_fast(text, false).map_err(failed)?.len())
@@ -217,6 +233,22 @@ impl Tokenizer {
         )
         .map_err(|e| Error::invalid(format!("the model's chat template failed: {e:#}")))
     }
+}
+
+fn shortened(encoding: &tokenizers::Encoding, most: usize) -> Pair {
+    let of = encoding.get_sequence_ids();
+    let mut surplus = encoding.len().saturating_sub(most);
+    let mut kept = vec![true; encoding.len()];
+    for text in [1, 0] {
+        let places = (0..of.len()).rev().filter(|&at| of[at] == Some(text)).take(surplus);
+        let left_out: Vec<usize> = places.collect();
+        surplus -= left_out.len();
+        left_out.into_iter().for_each(|at| kept[at] = false);
+    }
+    let pick = |values: &[u32]| {
+        values.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(value, _)| *value).collect()
+    };
+    Pair { ids: pick(encoding.get_ids()), types: pick(encoding.get_type_ids()) }
 }
 
 fn failed(error: tokenizers::Error) -> Error {

@@ -7,7 +7,7 @@ Versions that made the files here: torch 2.15, transformers 5.23.
 """
 import json, os, sys
 
-def save_tokenizer(d):
+def save_tokenizer(d, pair=None):
     """Three hundred words that mean nothing, so that the folder is a whole model; the numbers come from ids alone."""
     onsets, rimes = "bdfghklmnprstvz", "alo ami anu aro asi elu emo eni eru eso ila imo inu ira iso ola omi onu ora osi".split()
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"] + [onsets[i % 15] + rimes[i // 15] for i in range(300)]
@@ -18,7 +18,7 @@ def save_tokenizer(d):
         "version": "1.0", "truncation": None, "padding": None, "decoder": None, "added_tokens": [],
         "normalizer": {"type": "Lowercase"}, "pre_tokenizer": {"type": "BertPreTokenizer"},
         "post_processor": {"type": "TemplateProcessing", "single": [piece("[CLS]"), text("A", 0), piece("[SEP]")],
-            "pair": [text("A", 0), text("B", 1)], "special_tokens": {t: special(t) for t in ["[CLS]", "[SEP]"]}},
+            "pair": pair or [text("A", 0), text("B", 1)], "special_tokens": {t: special(t) for t in ["[CLS]", "[SEP]"]}},
         "model": {"type": "WordLevel", "vocab": {w: i for i, w in enumerate(words)}, "unk_token": "[UNK]"},
     }, open(f"{d}/tokenizer.json", "w"))
 
@@ -45,7 +45,7 @@ def randomise(m, scale=0.05):
             elif "norm" in n.lower() and n.endswith("weight") or "ln" in n and n.endswith("weight"): p.normal_(1.0, 0.1)
             else: p.normal_(0, scale)
 
-def save_model(m, d):
+def save_model(m, d, pair=None):
     os.makedirs(d, exist_ok=True)
     m.config.save_pretrained(d)
     seen, sd = {}, {}
@@ -53,7 +53,7 @@ def save_model(m, d):
         if v.data_ptr() in seen and v.numel(): continue
         seen[v.data_ptr()] = k; sd[k] = v.contiguous().clone()
     save_file(sd, f"{d}/model.safetensors", metadata={"format": "pt"})
-    if not d.endswith("xlm_roberta"): save_tokenizer(d)  # that one's is make_unigram.py's
+    if not d.endswith("xlm_roberta"): save_tokenizer(d, pair)  # that one's is make_unigram.py's
 
 V = 307
 ids = torch.randint(3, V, (3, 11)); mask = torch.ones_like(ids)
@@ -123,3 +123,26 @@ causal("gemma3_odd", lambda: Gemma3ForCausalLM(Gemma3TextConfig(**common, head_d
     tie_word_embeddings=False, layer_types=["sliding_attention", "full_attention", "sliding_attention"],
     rope_parameters={"full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 200000.0},
                      "sliding_attention": {"rope_type": "default", "rope_theta": 5000.0}})))
+
+# Cross-encoders, over texts: BERT with one label and token types, XLM-RoBERTa with two labels and none. Its padding is the
+# tokenizer's [PAD], which no text has: transformers gives a padding token in a text no position of its own.
+import tokenizers
+torch.manual_seed(seed + 3)
+ce = dict(vocab_size=V, hidden_size=24, num_hidden_layers=2, num_attention_heads=4, intermediate_size=40,
+    hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, attn_implementation="eager")
+piece = lambda token, kind: {"SpecialToken": {"id": token, "type_id": kind}}
+text = lambda name, kind: {"Sequence": {"id": name, "type_id": kind}}
+question = "balo dami fenu"
+passages = ["balo dami fenu", "garo hasi", "kelu lemo meni neru peso rila simo tinu", "", "dami " * 70, "Zosi balo, dami?"]
+for name, m, pair in [
+    ("cross_encoder", BertForSequenceClassification(BertConfig(**ce, max_position_embeddings=64, num_labels=1)),
+        [piece("[CLS]", 0), text("A", 0), piece("[SEP]", 0), text("B", 1), piece("[SEP]", 1)]),
+    ("cross_encoder_two_labels", XLMRobertaForSequenceClassification(XLMRobertaConfig(**ce, max_position_embeddings=65, num_labels=2, type_vocab_size=1, pad_token_id=0)),
+        [piece("[CLS]", 0), text("A", 0), piece("[SEP]", 0), piece("[SEP]", 0), text("B", 0), piece("[SEP]", 0)])]:
+    randomise(m, 0.3); m.eval(); d = f"{out}/{name}"; save_model(m, d, pair)
+    t = tokenizers.Tokenizer.from_file(f"{d}/tokenizer.json"); t.enable_truncation(64, strategy="only_second")
+    encoded = [t.encode(question, p) for p in passages]
+    with torch.no_grad():
+        logits = [m(input_ids=torch.tensor([e.ids]), token_type_ids=torch.tensor([e.type_ids])).logits[0].tolist() for e in encoded]
+    json.dump({"question": question, "passages": passages, "logits": logits, "ids": [e.ids for e in encoded]}, open(f"{d}/pairs.json", "w"))
+    print(name, logits)

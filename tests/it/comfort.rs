@@ -251,6 +251,7 @@ fn every_setting_says_where_it_comes_from() {
     embedder ./other environment variable INCONTEXT_EMBEDDER
     model big.gguf flag --model
     prompt qa/grounded default
+    rerank none default
     device cpu default
     qdrant_url embedded default
     models [HERE]/models environment variable INCONTEXT_MODELS
@@ -394,6 +395,7 @@ fn help_in_short_and_at_length() {
       INCONTEXT_EMBEDDER         encoder for new collections, as --embedder
       INCONTEXT_MODEL            generator, as --model
       INCONTEXT_PROMPT           prompt template, as --prompt
+      INCONTEXT_RERANK           cross-encoder, as --rerank
       INCONTEXT_DEVICE           where models compute, as --device
       INCONTEXT_QDRANT_URL       Qdrant server, as --qdrant-url
       INCONTEXT_QDRANT_API_KEY   key that goes with it
@@ -448,6 +450,9 @@ fn help_in_short_and_at_length() {
 
           --prompt <NAME|FILE>
               Prompt template: task/name, or a .j2 file [default: qa/grounded]
+
+          --rerank <DIR>
+              Cross-encoder that reads the best passages again and orders them [default: none]
 
           --device <DEVICE>
               Where models of this machine compute [default: cpu]

@@ -28,6 +28,7 @@ mod qdrant;
 mod quickstart;
 mod real_endpoint;
 mod regressions;
+mod rerank;
 mod run;
 mod seeds;
 mod server;

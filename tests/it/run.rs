@@ -14,12 +14,13 @@ use tempfile::TempDir;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_incontext");
 
 /// Settings that would make a run depend on who runs it.
-pub const SETTINGS: [&str; 22] = [
+pub const SETTINGS: [&str; 23] = [
     "INCONTEXT_HOME",
     "INCONTEXT_COLLECTION",
     "INCONTEXT_EMBEDDER",
     "INCONTEXT_MODEL",
     "INCONTEXT_PROMPT",
+    "INCONTEXT_RERANK",
     "INCONTEXT_DEVICE",
     "INCONTEXT_QDRANT_URL",
     "INCONTEXT_QDRANT_API_KEY",

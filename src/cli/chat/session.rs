@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::generate::Generator;
 use crate::index::Filter;
 use crate::prompt::Library;
+use crate::retrieve::rerank::CrossEncoder;
 
 /// The templates unless somebody chose others.
 const ANSWER: &str = "chat/grounded";
@@ -38,6 +39,7 @@ pub struct Session<'a> {
     collection: String,
     filter: Filter,
     embedder: Arc<Embedder>,
+    reranker: Option<Arc<CrossEncoder>>,
     how: How,
     /// As it was named.
     model: String,
@@ -66,6 +68,7 @@ impl<'a> Session<'a> {
         let opened = narrow::only(&filter, opened, printer)?;
         let device = settings.device(command.device)?;
         let embedder = load::collection_embedder(&opened, command.embedder.as_deref(), &device, settings)?;
+        let reranker = load::reranker(command.rerank.as_deref(), &device, settings)?;
         let model = settings.model(command.model.as_deref());
         let library = Library::new([settings.home.dir().join("prompts")]);
         let chosen = settings.get(Key::Prompt, command.prompt.as_deref());
@@ -91,6 +94,7 @@ impl<'a> Session<'a> {
             collection,
             filter,
             embedder: Arc::new(embedder),
+            reranker: reranker.map(Arc::new),
             how: command.answer,
             model,
             generator,
@@ -115,6 +119,7 @@ impl<'a> Session<'a> {
             collection: self.collection.clone(),
             filter: self.filter.clone(),
             embedder: Arc::clone(&self.embedder),
+            reranker: self.reranker.clone(),
             generator: self.generator.clone().filter(|_| self.how.needs(&self.model)),
             answering: self.how.into(),
             prompts: Arc::clone(&self.prompts),

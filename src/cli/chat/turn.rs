@@ -20,6 +20,7 @@ use crate::index::{Collection, Filter};
 use crate::prompt::Template;
 use crate::prompt::budget::Dropped;
 use crate::retrieve::Hit;
+use crate::retrieve::rerank::CrossEncoder;
 
 /// What is needed for an answer.
 pub struct Job {
@@ -34,6 +35,7 @@ pub struct Job {
     /// What of it is to be looked in.
     pub filter: Filter,
     pub embedder: Arc<Embedder>,
+    pub reranker: Option<Arc<CrossEncoder>>,
     /// Only when something may be generated.
     pub generator: Option<Arc<Generator>>,
     pub answering: Answering,
@@ -96,6 +98,7 @@ impl Job {
         let ask = Ask {
             collection: &collection,
             embedder: &embedder,
+            reranker: self.reranker.as_deref(),
             generation: self.generator.as_deref().map(|generator| Generation {
                 generator,
                 template: &self.prompts.answer,

@@ -44,6 +44,9 @@ pub struct Qa {
     /// Prompt template: task/name, or a .j2 file [default: qa/grounded]
     #[arg(long, value_name = "NAME|FILE")]
     prompt: Option<String>,
+    /// Cross-encoder that reads the best passages again and orders them [default: none]
+    #[arg(long, value_name = "DIR")]
+    rerank: Option<String>,
     /// Where models of this machine compute [default: cpu]
     #[arg(long, value_enum)]
     device: Option<device::Kind>,
@@ -76,6 +79,7 @@ pub fn run(command: &Qa, settings: &Settings, printer: &Printer) -> Result<Endin
     let collection = settings.home.open(&name)?;
     let device = settings.device(command.device)?;
     let embedder = load::collection_embedder(&collection, command.embedder.as_deref(), &device, settings)?;
+    let reranker = load::reranker(command.rerank.as_deref(), &device, settings)?;
     let model = settings.model(command.model.as_deref());
     let generator = match command.answer.needs(&model) {
         true => Some(load::generator(&model, &device, settings)?),
@@ -86,6 +90,7 @@ pub fn run(command: &Qa, settings: &Settings, printer: &Printer) -> Result<Endin
     let job = Ask {
         collection: &collection,
         embedder: &embedder,
+        reranker: reranker.as_ref(),
         generation: generator.as_ref().map(|generator| Generation {
             generator,
             template: &template,

@@ -16,10 +16,11 @@ use crate::eval::data::Source;
 use crate::eval::metrics::Metric;
 use crate::eval::retrieval::{Found, Judged, Leg};
 use crate::eval::stats::{Bootstrap, CONFIDENCE, Difference, Estimate, SIGNIFICANT, holm};
-use crate::eval::trec;
+use crate::eval::trec::{self, Ranking};
 use crate::index::Profile;
 use crate::index::profile::{Fusion, Method, Scale};
 use crate::retrieve::rank::Mode;
+use crate::retrieve::rerank::{CrossEncoder, REACH};
 
 /// Measure search on a collection that people have judged
 ///
@@ -47,6 +48,9 @@ pub struct Retrieval {
     /// Encoder [default: all-minilm-l6-v2]
     #[arg(long, value_name = "NAME|DIR")]
     embedder: Option<String>,
+    /// Cross-encoder that reads the best passages again and orders them [default: none]
+    #[arg(long, value_name = "DIR")]
+    rerank: Option<String>,
     /// Where models of this machine compute [default: cpu]
     #[arg(long, value_enum)]
     device: Option<device::Kind>,
@@ -153,18 +157,20 @@ pub fn run(command: &Retrieval, settings: &Settings, printer: &Printer) -> Resul
     if modes.iter().any(|mode| *mode != Mode::Dense) {
         found.lexical = judged.lexical(&profile.lexical, candidates)?;
     }
+    let device = settings.device(command.device)?;
     let mut embedder = None;
     if modes.iter().any(|mode| *mode != Mode::Lexical) {
-        let device = settings.device(command.device)?;
         let loaded = load::embedder(&settings.embedder(command.embedder.as_deref()), &device, settings)?;
         found.dense = dense(&judged, &loaded, candidates, settings, printer)?;
         embedder = Some(loaded);
     }
 
+    let reranker = load::reranker(command.rerank.as_deref(), &device, settings)?;
     let bootstrap = Bootstrap::default();
     let mut figures = Vec::new();
     for &mode in modes {
         let rankings = judged.rankings(mode, &profile.fusion, &found, k);
+        let rankings = read_again(&judged, rankings, reranker.as_ref(), printer)?;
         let values = judged.measure(&rankings);
         let metrics = values.iter().map(|(metric, values)| (metric.name(), bootstrap.mean(values)));
         figures.push(Figures { mode, metrics: metrics.collect(), values });
@@ -182,6 +188,7 @@ pub fn run(command: &Retrieval, settings: &Settings, printer: &Printer) -> Resul
     let file = |source: &Source, count: usize| json!({ "path": source.path(), "blake3": source.hash, "used": count });
     let embedder =
         embedder.map(|embedder| json!({ "name": embedder.name(), "fingerprint": embedder.fingerprint() }));
+    let reranker = reranker.map(|reranker| json!({ "name": reranker.name(), "reach": REACH }));
     printer.json(&json!({
         "format": 1,
         "version": env!("CARGO_PKG_VERSION"),
@@ -193,7 +200,7 @@ pub fn run(command: &Retrieval, settings: &Settings, printer: &Printer) -> Resul
         },
         "config": {
             "embedder": embedder, "k": k, "candidates": candidates, "lexical": profile.lexical,
-            "fusion": fused(&profile.fusion), "bootstrap": bootstrap, "confidence": CONFIDENCE,
+            "fusion": fused(&profile.fusion), "rerank": reranker, "bootstrap": bootstrap, "confidence": CONFIDENCE,
         },
         "results": figures,
         "comparisons": comparisons,
@@ -230,6 +237,25 @@ fn fused(fusion: &Fusion) -> Value {
         Method::Rrf => json!({ "method": "rrf", "k": fusion.k }),
         Method::Convex => json!({ "method": "convex", "scale": fusion.scale, "alpha": fusion.alpha }),
     }
+}
+
+/// The rankings as a cross-encoder puts them in order, where there is one.
+fn read_again<'a>(
+    judged: &'a Judged,
+    rankings: Vec<Ranking<'a>>,
+    reranker: Option<&CrossEncoder>,
+    printer: &Printer,
+) -> Result<Vec<Ranking<'a>>> {
+    let Some(reranker) = reranker else { return Ok(rankings) };
+    let bar = printer.bar(rankings.len() as u64);
+    bar.set_message("reading again");
+    let reranked = rankings.into_iter().enumerate().map(|(at, ranking)| {
+        bar.inc(1);
+        judged.reranked(at, ranking, reranker)
+    });
+    let reranked = reranked.collect();
+    bar.finish_and_clear();
+    reranked
 }
 
 fn dense(

@@ -5,15 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::embed::{Embedder, Overflow};
 use crate::engine::search::{Mode, Query, search};
 use crate::error::Result;
-use crate::index::{Analyser, Collection, Patience, Reader};
+use crate::index::{Analyser, ChunkId, Collection, Patience};
 use crate::retrieve::coverage::Question;
 use crate::retrieve::diversify::{LAMBDA, NEAR_DUPLICATE, distinct, mmr};
 use crate::retrieve::extract::{Asked, Candidate, Kind, candidates};
 use crate::retrieve::gate::{Features, Seen};
+use crate::retrieve::rerank::{CrossEncoder, REACH};
 use crate::retrieve::{Hit, merge_neighbours};
 
 /// Hits that compete for a place among the passages.
 const POOL: usize = 20;
+// Scores of those that were read again and of those that were not cannot be compared.
+const _: () = assert!(POOL <= REACH);
 
 /// Hits among which the sentence is looked for that defines what a question asks the meaning of.
 const POOL_OF_DEFINITIONS: usize = 100;
@@ -25,6 +28,8 @@ pub(super) const PASSAGES: usize = 5;
 pub(super) struct Looking<'a> {
     pub collection: &'a Collection,
     pub embedder: &'a Embedder,
+    /// Puts the pool in order, where there is one.
+    pub reranker: Option<&'a CrossEncoder>,
     /// Passages to read.
     pub k: usize,
 }
@@ -46,8 +51,8 @@ pub(super) struct Found {
 }
 
 impl Looking<'_> {
-    /// Looks for `question`. The collection is free for writers again before sentences are embedded, which an endpoint may
-    /// take its time for.
+    /// Looks for `question`. The collection is free for writers again before passages are read again and sentences embedded,
+    /// which takes its time.
     pub fn look(&self, question: &str) -> Result<Found> {
         let asked = Asked::new(question);
         let query = Query::new(question, Mode::Hybrid, Some(self.embedder))?;
@@ -58,8 +63,15 @@ impl Looking<'_> {
         let far = pool.split_off(POOL.min(pool.len()));
         let idf: BTreeMap<String, f32> = reader.query_terms(question)?.into_iter().collect();
         let best = pool.first().map(|hit| hit.passage.chunk.embedded_text()).unwrap_or_default();
-        let (mut hits, rest) = self.choose(&reader, pool)?;
+        let ids: Vec<ChunkId> = pool.iter().map(|hit| hit.passage.id).collect();
+        let vectors = reader.vectors(&ids)?.into_iter().map(Option::unwrap_or_default);
+        let vectors: BTreeMap<ChunkId, Vec<f32>> = ids.into_iter().zip(vectors).collect();
         drop(reader);
+        let pool = match self.reranker {
+            Some(reranker) => reranker.rerank(question, pool)?,
+            None => pool,
+        };
+        let (mut hits, rest) = self.choose(&vectors, pool);
 
         let read = hits.len();
         hits.extend(rest);
@@ -82,19 +94,18 @@ impl Looking<'_> {
     }
 
     /// The passages to read, best first: no near-duplicates, diverse, neighbours joined; and the rest of the pool.
-    fn choose(&self, reader: &Reader, pool: Vec<Hit>) -> Result<(Vec<Hit>, Vec<Hit>)> {
-        let ids: Vec<_> = pool.iter().map(|hit| hit.passage.id).collect();
-        let vectors: Vec<Vec<f32>> =
-            reader.vectors(&ids)?.into_iter().map(Option::unwrap_or_default).collect();
+    fn choose(&self, vectors: &BTreeMap<ChunkId, Vec<f32>>, pool: Vec<Hit>) -> (Vec<Hit>, Vec<Hit>) {
+        let vectors: Vec<&[f32]> = pool.iter().map(|hit| &vectors[&hit.passage.id][..]).collect();
         let kept = distinct(&vectors, NEAR_DUPLICATE);
-        let relevance: Vec<f32> = kept.iter().map(|&at| pool[at].score).collect();
-        let vectors: Vec<&[f32]> = kept.iter().map(|&at| &vectors[at][..]).collect();
+        let relevance: Vec<f32> =
+            kept.iter().map(|&at| pool[at].relevance.unwrap_or(pool[at].score)).collect();
+        let vectors: Vec<&[f32]> = kept.iter().map(|&at| vectors[at]).collect();
         let chosen: BTreeSet<usize> =
             mmr(&relevance, &vectors, LAMBDA, self.k).into_iter().map(|at| kept[at]).collect();
         let (read, rest): (Vec<_>, Vec<_>) =
             pool.into_iter().enumerate().partition(|(at, _)| chosen.contains(at));
         let hits = |numbered: Vec<(usize, Hit)>| numbered.into_iter().map(|(_, hit)| hit).collect();
-        Ok((merge_neighbours(hits(read)), hits(rest)))
+        (merge_neighbours(hits(read)), hits(rest))
     }
 }
 

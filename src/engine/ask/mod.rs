@@ -26,6 +26,7 @@ use crate::prompt::budget::Dropped;
 use crate::prompt::{Said, Template};
 use crate::retrieve::Hit;
 use crate::retrieve::gate::Features;
+use crate::retrieve::rerank::CrossEncoder;
 
 /// Passages that a small model is shown.
 const PASSAGES_OF_SMALL: usize = 3;
@@ -46,13 +47,15 @@ pub fn is_fit(generator: &Generator) -> bool {
 /// # Errors
 /// As [`Ask::run`]'s retrieval.
 pub fn features(question: &str, collection: &Collection, embedder: &Embedder) -> Result<Features> {
-    Ok(Looking { collection, embedder, k: PASSAGES }.look(question)?.features)
+    Ok(Looking { collection, embedder, reranker: None, k: PASSAGES }.look(question)?.features)
 }
 
 /// Everything a question is answered with.
 pub struct Ask<'a> {
     pub collection: &'a Collection,
     pub embedder: &'a Embedder,
+    /// Reads the best hits again and puts them in order.
+    pub reranker: Option<&'a CrossEncoder>,
     /// Only when something may be generated.
     pub generation: Option<Generation<'a>>,
     pub answering: Answering,
@@ -93,7 +96,8 @@ impl Ask<'_> {
         let start = Instant::now();
         let mut answer = Answer::not_found(question);
         let k = self.k.unwrap_or(PASSAGES);
-        let found = Looking { collection: self.collection, embedder: self.embedder, k }.look(question)?;
+        let (collection, embedder, reranker) = (self.collection, self.embedder, self.reranker);
+        let found = Looking { collection, embedder, reranker, k }.look(question)?;
         let nearest =
             || found.hits().iter().take(3).map(|hit| Nearest::of(&hit.passage, self.places)).collect();
         let gate = self.collection.profile().gate.unwrap_or_default();

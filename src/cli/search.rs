@@ -108,12 +108,17 @@ pub fn run(command: &Search, settings: &Settings, printer: &Printer) -> Result<E
 }
 
 fn as_json(hit: &Hit, places: &Places) -> serde_json::Value {
-    let chunk = &hit.passage.chunk;
+    let (chunk, url) = (&hit.passage.chunk, hit.passage.url.clone());
     let mut hit = json!({ "rank": hit.rank, "path": places.shown(&hit.passage.path), "title": hit.passage.title,
         "header": chunk.header, "page": chunk.page(0), "lines": [chunk.lines.0, chunk.lines.1],
         "bytes": [chunk.bytes.start, chunk.bytes.end], "text": chunk.text, "score": hit.score, "legs": hit.legs });
-    if let (None, Some(hit)) = (chunk.page(0), hit.as_object_mut()) {
-        hit.shift_remove("page");
+    if let Some(hit) = hit.as_object_mut() {
+        if chunk.page(0).is_none() {
+            hit.shift_remove("page");
+        }
+        if let Some(url) = url {
+            hit.insert("url".to_owned(), url.into());
+        }
     }
     hit
 }

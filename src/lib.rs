@@ -19,7 +19,7 @@
 //! // This encoder reads 64 tokens. For the default one, `Profile::default()` is right as it is.
 //! let chunker = Limits { body: 40, max_body: 46, header: 12, total: 60, min: 8, overlap: 6 };
 //! let summary = Ingest {
-//!     home: &Home::locate(Some(&here.join(".incontext")), here), collection: "notes", paths: &[here.to_owned()],
+//!     home: &Home::locate(Some(&here.join(".incontext")), here), collection: "notes", paths: &[here.to_owned()], gone: &[],
 //!     profile: Profile { chunker, ..Profile::default() }, embedder: &embedder, rebuild: false, max_file: MAX_FILE,
 //!     readers: &Readers::default(),
 //! }
@@ -51,7 +51,7 @@
 //! # let home = Home::locate(Some(&here.join(".incontext")), here);
 //! # let chunker = Limits { body: 40, max_body: 46, header: 12, total: 60, min: 8, overlap: 6 };
 //! # Ingest {
-//! #     home: &home, collection: "notes", paths: &[here.to_owned()],
+//! #     home: &home, collection: "notes", paths: &[here.to_owned()], gone: &[],
 //! #     profile: Profile { chunker, ..Profile::default() }, embedder: &embedder, rebuild: false, max_file: MAX_FILE,
 //! #     readers: &incontext::text::load::Readers::default(),
 //! # }
@@ -91,5 +91,6 @@ pub mod openai;
 pub mod prompt;
 pub mod retrieve;
 pub mod text;
+pub mod web;
 
 pub use error::{Error, Result};

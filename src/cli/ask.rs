@@ -219,7 +219,8 @@ pub fn place(citation: &Citation) -> String {
     };
     let title = tidy(citation.title.as_deref().unwrap_or_default());
     let place = super::place(&citation.path, citation.page, (first, last));
-    format!("[{}] {place}  {title}{status}", citation.n).trim_end().to_owned()
+    let url = citation.url.as_ref().map_or(String::new(), |url| format!("  {}", one_line(url)));
+    format!("[{}] {place}  {title}{url}{status}", citation.n).trim_end().to_owned()
 }
 
 /// Words of a document, line by line.

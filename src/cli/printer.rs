@@ -139,6 +139,13 @@ impl Printer {
         bar
     }
 
+    /// Something that turns, with a message, while nobody knows how long it takes; draws nothing unless a person watches.
+    pub fn spinner(&self) -> ProgressBar {
+        let spinner = ProgressBar::with_draw_target(None, self.target());
+        spinner.enable_steady_tick(Duration::from_millis(200));
+        spinner
+    }
+
     fn target(&self) -> ProgressDrawTarget {
         if self.watched && !self.quiet { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() }
     }

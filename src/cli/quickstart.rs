@@ -36,6 +36,7 @@ pub fn run(settings: &Settings, printer: &Printer) -> Result<Ending> {
         home: &settings.home,
         collection: COLLECTION,
         paths: &[guide],
+        gone: &[],
         profile: Profile::default(),
         embedder: &embedder,
         rebuild: false,

@@ -121,12 +121,15 @@ fn as_json(hit: &Hit, places: &Places) -> serde_json::Value {
     let chunk = &hit.passage.chunk;
     let mut json = json!({ "rank": hit.rank, "path": places.shown(&hit.passage.path), "title": hit.passage.title,
         "header": chunk.header, "page": chunk.page(0), "lines": [chunk.lines.0, chunk.lines.1],
-        "bytes": [chunk.bytes.start, chunk.bytes.end], "text": chunk.text, "score": hit.score, "legs": hit.legs });
-    if let (None, Some(json)) = (chunk.page(0), json.as_object_mut()) {
-        json.shift_remove("page");
-    }
-    if let Some(relevance) = hit.relevance {
-        json["relevance"] = relevance.into();
+        "bytes": [chunk.bytes.start, chunk.bytes.end], "text": chunk.text, "score": hit.score, "legs": hit.legs,
+        "relevance": hit.relevance, "url": hit.passage.url });
+    // What this hit has nothing to say of.
+    if let Some(fields) = json.as_object_mut() {
+        for name in ["page", "relevance", "url"] {
+            if fields.get(name).is_some_and(serde_json::Value::is_null) {
+                fields.shift_remove(name);
+            }
+        }
     }
     json
 }

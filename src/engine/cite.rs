@@ -20,6 +20,9 @@ pub struct Citation {
     /// As seen from where the question was asked.
     pub path: String,
     pub title: Option<String>,
+    /// Where the document comes from, if it is the copy of a page or has a field `url`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// Where the quote starts, in a format that has pages; from 1, in the order of the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub page: Option<u32>,
@@ -82,8 +85,8 @@ impl Citation {
         let lines = lines_within(passage, &bytes);
         let status = status(&places.file(&passage.path), &chunk.origin, &bytes, &quote);
         let page = chunk.page(range.start);
-        let (path, title) = (places.shown(&passage.path), passage.title.clone());
-        Self { n, path, title, page, lines, bytes: [bytes.start, bytes.end], quote, score, status }
+        let (path, title, url) = (places.shown(&passage.path), passage.title.clone(), passage.url.clone());
+        Self { n, path, title, url, page, lines, bytes: [bytes.start, bytes.end], quote, score, status }
     }
 }
 

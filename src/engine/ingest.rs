@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -19,6 +19,7 @@ use crate::index::{Change, DocumentMeta, Home, Known, Patience, Profile, Writer,
 use crate::text::chunk::{Chunk, chunk};
 use crate::text::document::{Document, Flaws};
 use crate::text::load::{self, File, Readers, Walk, display_path, walk};
+use crate::web::{self, Saved};
 
 /// Chunks embedded and stored at a time.
 const BATCH: usize = 128;
@@ -30,11 +31,20 @@ pub const MAX_FILE: u64 = 16 * MEGABYTE;
 /// The date of a file with [`Flaws`]: it equals no file's, so such a file is looked at, and its flaws are named, each time.
 const LOOK_AGAIN: i64 = i64::MIN;
 
+/// The date of a file that was written so shortly before it was looked at that another edit could get the same date: it
+/// equals no file's, so such a file is looked at once more. `git` is as careful with the files of its index.
+const YOUNG: i64 = i64::MIN + 1;
+
+/// How far apart two edits are that surely have two dates: the coarsest file systems count in steps of two seconds.
+const SETTLED: Duration = Duration::from_secs(2);
+
 /// What to ingest, and where to.
 pub struct Ingest<'a> {
     pub home: &'a Home,
     pub collection: &'a str,
     pub paths: &'a [PathBuf],
+    /// Files whose documents go, whether they are there or not: copies of pages that a crawl finds no more.
+    pub gone: &'a [PathBuf],
     /// How to build the collection; its embedder is filled in from `embedder`.
     pub profile: Profile,
     pub embedder: &'a Embedder,
@@ -134,6 +144,7 @@ impl Ingest<'_> {
 
         let scan = Scan::of(&found.files, &known)?;
         summary.unchanged = scan.unchanged;
+        let pages = self.pages(&found.files)?;
         let gone = self.gone(&found, &known);
         summary.removed = gone.len();
         let removals = gone.into_iter().map(|path| Change::Remove { path }).collect();
@@ -143,7 +154,7 @@ impl Ingest<'_> {
         let mut done = 0;
         for files in batches(&scan.to_read) {
             let bytes = files.iter().map(|file| file.size).sum::<u64>();
-            let mut batch = self.cut(files, &known);
+            let mut batch = self.cut(files, &known, &pages);
             for error in &batch.failed {
                 on_event(Event::Failed { error })?;
             }
@@ -167,7 +178,7 @@ impl Ingest<'_> {
         let mut failed = found.failed;
         let mut count = failed.len();
         for files in batches(&scan.to_read) {
-            let batch = self.cut(files, &known);
+            let batch = self.cut(files, &known, &BTreeMap::new());
             if !batch.fresh.is_empty() {
                 return Ok(None);
             }
@@ -208,20 +219,43 @@ impl Ingest<'_> {
 
     /// Documents under the given paths whose files are no longer there (or no longer wanted, by .gitignore).
     fn gone(&self, found: &Walk, known: &BTreeMap<String, Known>) -> Vec<String> {
-        let scopes: Vec<String> =
-            self.paths.iter().map(|path| display_path(path, self.home.root())).collect();
+        let name = |path: &PathBuf| display_path(path, self.home.root());
+        let scopes: Vec<String> = self.paths.iter().map(name).collect();
+        let dropped: BTreeSet<String> = self.gone.iter().map(name).collect();
         let there: BTreeSet<&str> = found.files.iter().map(|file| file.name.as_str()).collect();
-        let in_scope = |path: &&String| scopes.iter().any(|scope| is_under(path, scope));
+        // The home lies in a folder and is none of its files: a page is gone when its site or who asked for it says so.
+        let web = name(&self.home.dir().join(web::FOLDER));
+        let reaches = |scope: &str, path: &str| {
+            is_under(path, scope) && (is_under(scope, &web) || !is_under(path, &web))
+        };
+        let in_scope = |path: &&String| {
+            dropped.contains(path.as_str()) || scopes.iter().any(|scope| reaches(scope, path))
+        };
         // A folder that could not be looked at says nothing about what lies in it.
         let unseen = |path: &&String| found.unseen.iter().any(|folder| is_under(path, folder));
         let gone = known.keys().filter(in_scope).filter(|path| !there.contains(path.as_str()));
         gone.filter(|path| !unseen(path)).cloned().collect()
     }
 
+    /// Where those of `files` come from that are copies of pages, by name.
+    fn pages(&self, files: &[File]) -> Result<BTreeMap<String, Saved>> {
+        let web = display_path(&self.home.dir().join(web::FOLDER), self.home.root());
+        if !files.iter().any(|file| is_under(&file.name, &web)) {
+            return Ok(BTreeMap::new());
+        }
+        let named = |(path, saved): (PathBuf, Saved)| (display_path(&path, self.home.root()), saved);
+        Ok(web::saved(self.home.dir())?.into_iter().map(named).collect())
+    }
+
     /// Reads and cuts `files`. A file that turned unreadable takes its old content along, unless it is only out of reach.
-    fn cut(&self, files: &[ToRead], known: &BTreeMap<String, Known>) -> Batch {
-        let read: Vec<Result<(Read, Flaws)>> =
-            files.par_iter().map(|file| self.read(file, known.get(&file.file.name))).collect();
+    fn cut(
+        &self,
+        files: &[ToRead],
+        known: &BTreeMap<String, Known>,
+        pages: &BTreeMap<String, Saved>,
+    ) -> Batch {
+        let read = |file: &ToRead| self.read(file, known.get(&file.file.name), pages.get(&file.file.name));
+        let read: Vec<Result<(Read, Flaws)>> = files.par_iter().map(read).collect();
         let mut batch = Batch::default();
         for (file, read) in files.iter().zip(read) {
             let name = &file.file.name;
@@ -263,7 +297,7 @@ impl Ingest<'_> {
         Ok(())
     }
 
-    fn read(&self, file: &ToRead, known: Option<&Known>) -> Result<(Read, Flaws)> {
+    fn read(&self, file: &ToRead, known: Option<&Known>, page: Option<&Saved>) -> Result<(Read, Flaws)> {
         let bytes = load::read(&file.file.path, self.max_file).map_err(|error| match error {
             Error::TooLong(_) => {
                 error.hint("split it, leave it out with a line in .ignore, or allow it with `--max-file MB`")
@@ -279,6 +313,11 @@ impl Ingest<'_> {
             return Ok((Read::Unchanged { mtime }, flaws));
         }
         let mut document = parse(bytes)?;
+        if let Some(Saved { url, fetched }) = page {
+            // Over what the page says of itself.
+            let own = [(DocumentMeta::URL, url), ("fetched", fetched)];
+            document.fields.extend(own.map(|(name, value)| (name.to_owned(), value.clone())));
+        }
         let chunks = chunk(&document, self.embedder.tokenizer(), &self.profile.chunker)?;
         let flaws = std::mem::take(&mut document.flaws);
         let mtime = if flaws.count > 0 { LOOK_AGAIN } else { file.mtime };
@@ -350,6 +389,7 @@ impl Batch {
 struct ToRead {
     file: File,
     size: u64,
+    /// As it will be recorded.
     mtime: i64,
 }
 
@@ -362,15 +402,20 @@ struct Scan {
 impl Scan {
     fn of(files: &[File], known: &BTreeMap<String, Known>) -> Result<Self> {
         let mut scan = Self { to_read: Vec::new(), unchanged: 0 };
+        // Before any file is looked at: what is old now is old when it is read.
+        let settled = SystemTime::now() - SETTLED;
         for file in files {
             // A file that vanished or cannot be looked at fails when it is read, with its name.
-            let (size, mtime) =
-                std::fs::metadata(&file.path).map_or((0, 0), |meta| (meta.len(), mtime(&meta)));
-            let same = |known: &Known| known.meta.size == size && known.meta.mtime == mtime && !known.stale;
-            match known.get(&file.name).is_some_and(same) {
-                true => scan.unchanged += 1,
-                false => scan.to_read.push(ToRead { file: file.clone(), size, mtime }),
+            let meta = std::fs::metadata(&file.path).ok();
+            let (size, date) = meta.as_ref().map_or((0, 0), |meta| (meta.len(), mtime(meta)));
+            let same = |known: &Known| known.meta.size == size && known.meta.mtime == date && !known.stale;
+            if known.get(&file.name).is_some_and(same) {
+                scan.unchanged += 1;
+                continue;
             }
+            let young = meta.and_then(|meta| meta.modified().ok()).is_some_and(|date| date > settled);
+            let mtime = if young { YOUNG } else { date };
+            scan.to_read.push(ToRead { file: file.clone(), size, mtime });
         }
         Ok(scan)
     }
@@ -387,11 +432,12 @@ fn meta(document: Document, hash: String, size: u64, mtime: i64) -> DocumentMeta
     DocumentMeta { path, hash, size, mtime, format, title, fields }
 }
 
-/// Whether the document `path` is `scope` or lies in it.
+/// Whether the document `path` is `scope` or lies in it. The working folder itself is seen as nothing at all.
 fn is_under(path: &str, scope: &str) -> bool {
     match path.strip_prefix(scope) {
+        Some(_) if scope.is_empty() => !path.starts_with("../") && !Path::new(path).is_absolute(),
         Some(rest) => rest.is_empty() || rest.starts_with('/') || scope.ends_with('/'),
-        None => scope == "." && !path.starts_with("../") && !Path::new(path).is_absolute(),
+        None => false,
     }
 }
 
@@ -421,8 +467,9 @@ mod tests {
         assert!(is_under("docs/a.md", "docs"));
         assert!(is_under("docs", "docs"));
         assert!(!is_under("docs2/a.md", "docs"));
-        assert!(is_under("a.md", "."));
-        assert!(!is_under("../a.md", "."));
+        let here = display_path(Path::new("/x"), Path::new("/x"));
+        assert!(is_under("a.md", &here) && is_under("docs/a.md", &here));
+        assert!(!is_under("../a.md", &here) && !is_under("/y/a.md", &here));
         assert!(is_under("../b/a.md", "../b"));
         assert!(is_under("/x/a.md", "/"));
     }

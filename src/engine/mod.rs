@@ -13,6 +13,7 @@ mod cite;
 mod freshness;
 pub mod ingest;
 pub mod search;
+pub mod watch;
 
 pub use cite::{Citation, Places, Status};
 pub use freshness::{Freshness, freshness};

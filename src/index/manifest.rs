@@ -72,6 +72,11 @@ pub struct DocumentMeta {
     pub fields: BTreeMap<String, String>,
 }
 
+impl DocumentMeta {
+    /// The field that says where a copy comes from.
+    pub const URL: &'static str = "url";
+}
+
 /// A document the manifest knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
@@ -251,7 +256,7 @@ impl Manifest {
     pub(crate) fn passage(&self, id: ChunkId) -> Result<Option<Passage>> {
         let statement = self.connection.prepare_cached(
             "SELECT d.path, d.title, d.format, c.ordinal, c.header, c.text, c.first_byte, c.end_byte, c.first_line,
-                    c.last_line, c.tokens, c.origin, c.source
+                    c.last_line, c.tokens, c.origin, c.source, d.fields
              FROM chunks c JOIN documents d ON d.id = c.document WHERE c.id = ?1",
         );
         statement
@@ -430,6 +435,7 @@ fn passage(id: ChunkId, row: &Row<'_>) -> rusqlite::Result<Passage> {
         id,
         path: row.get(0)?,
         title: row.get(1)?,
+        url: address(json(row, 13)?),
         format: json(row, 2)?,
         chunk: Chunk {
             ordinal: row.get(3)?,
@@ -442,6 +448,11 @@ fn passage(id: ChunkId, row: &Row<'_>) -> rusqlite::Result<Passage> {
             source: row.get(12)?,
         },
     })
+}
+
+/// Where the document with these fields comes from. What stands there may be anything; a place within a site leads nowhere.
+fn address(mut fields: BTreeMap<String, String>) -> Option<String> {
+    fields.remove(DocumentMeta::URL).filter(|url| url.starts_with("https://") || url.starts_with("http://"))
 }
 
 fn to_json(value: &impl Serialize) -> rusqlite::Result<String> {

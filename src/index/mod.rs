@@ -44,6 +44,8 @@ pub struct Passage {
     /// As ingested, relative to the working folder.
     pub path: String,
     pub title: Option<String>,
+    /// Where the document comes from, if it says so: its field `url`.
+    pub url: Option<String>,
     pub format: Format,
     pub chunk: Chunk,
 }

@@ -238,8 +238,14 @@ mod tests {
                 origin: Origin::Same,
                 source: None,
             };
-            let passage =
-                Passage { id: at as u64, path: path.into(), title: None, format: Format::Markdown, chunk };
+            let passage = Passage {
+                id: at as u64,
+                path: path.into(),
+                title: None,
+                url: None,
+                format: Format::Markdown,
+                chunk,
+            };
             Hit { passage, rank: at + 1, score: 1.0, legs: Legs::default(), relevance: None }
         };
         passages.iter().enumerate().map(hit).collect()

@@ -6,8 +6,14 @@ use crate::retrieve::Legs;
 use crate::text::document::{Format, line_span, line_starts};
 
 fn hit(rank: usize, path: &str, chunk: Chunk) -> Hit {
-    let passage =
-        Passage { id: 100 + rank as u64, path: path.into(), title: None, format: Format::Markdown, chunk };
+    let passage = Passage {
+        id: 100 + rank as u64,
+        path: path.into(),
+        title: None,
+        url: None,
+        format: Format::Markdown,
+        chunk,
+    };
     Hit { passage, rank, score: 1.0 / rank as f32, legs: Legs::default(), relevance: None }
 }
 

@@ -591,7 +591,8 @@ impl Terminal {
     fn begin(folder: &Folder, args: &str) -> Option<Self> {
         let program = env!("CARGO_BIN_EXE_incontext");
         let mut script = Command::new("script");
-        let command = format!("stty cols 60 rows 24; '{program}' {args}");
+        // In place of the shell: some (dash) die of a Ctrl-C that the program they wait for has taken, once it ends.
+        let command = format!("stty cols 60 rows 24; exec '{program}' {args}");
         script.args(["-qefc", &command, "/dev/null"]).current_dir(folder.path());
         crate::run::SETTINGS.iter().for_each(|name| {
             script.env_remove(name);

@@ -290,7 +290,7 @@ fn help_in_short_and_at_length() {
 
     Ask your documents:
       quickstart  Fetch the default models, ingest the user's guide and ask it a first question
-      ingest      Bring a collection up to date with files and folders
+      ingest      Bring a collection up to date with files, folders and web pages
       ask         Answer a question from a collection, with citations
       chat        Hold a conversation over a collection
       search      Find passages, by meaning and by words
@@ -333,7 +333,7 @@ fn help_in_short_and_at_length() {
 
     Ask your documents:
       quickstart  Fetch the default models, ingest the user's guide and ask it a first question
-      ingest      Bring a collection up to date with files and folders
+      ingest      Bring a collection up to date with files, folders and web pages
       ask         Answer a question from a collection, with citations
       chat        Hold a conversation over a collection
       search      Find passages, by meaning and by words

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// the other.
 const FLOORS: [&str; 10] = [
     "error bytes files",
-    "text nn http openai hub",
+    "text nn http openai hub web",
     "models|adapters|index",
     "embed generate train",
     "retrieve prompt eval classify",

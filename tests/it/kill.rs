@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use incontext::Error;
 use incontext::index::{Collection, Known, Patience, Reader, Writer};
@@ -25,7 +25,11 @@ fn corpus() -> Folder {
     tiny::encoder(&folder.at("tiny"), 0);
     folder.write("profile.toml", tiny::PROFILE);
     for document in 0..DOCUMENTS {
-        folder.write(&format!("docs/{document:02}.html"), &text(document));
+        let name = format!("docs/{document:02}.html");
+        folder.write(&name, &text(document));
+        // Younger dates are not recorded, so what is recorded would depend on how fast this machine is.
+        let file = std::fs::File::options().write(true).open(folder.at(&name)).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
     }
     folder
 }

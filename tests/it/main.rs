@@ -23,6 +23,7 @@ mod hooks;
 mod incremental;
 #[cfg(unix)]
 mod kill;
+mod meanwhile;
 mod mock;
 mod qdrant;
 mod quickstart;
@@ -34,4 +35,8 @@ mod seeds;
 mod server;
 mod stores;
 mod tiny;
+mod truth;
+#[cfg(unix)]
+mod watch;
+mod web;
 mod r#where;

@@ -152,3 +152,15 @@ fn a_relative_path_to_the_encoder_works_from_a_folder_below() {
     let path = found["hits"][0]["path"].as_str().unwrap();
     assert!(folder.at("notes").join(path).exists(), "`{path}` opens from where the search was typed");
 }
+
+/// `ingest .` in the working folder removed nothing, ever: the folder's own name in the index is empty, and nothing was
+/// taken to lie in that.
+#[test]
+fn what_is_deleted_goes_when_the_working_folder_itself_is_ingested() {
+    let folder = folder();
+    let options = ["--embedder", "./tiny", "--profile", "profile.toml"];
+    folder.ok(&[&["ingest", "notes", "."][..], &options].concat());
+    folder.remove("notes/a.md");
+    let ran = folder.ok(&["ingest", "."]);
+    assert!(ran.out.contains(" removed 1 "), "{ran:#?}");
+}

@@ -38,7 +38,8 @@ fn section(turn: &Turn) -> String {
 fn cited(citation: &Citation) -> String {
     let title = citation.title.as_deref().map(|title| format!(" {}", line(title))).unwrap_or_default();
     let quote: String = visible(&citation.quote).lines().map(|line| format!(">{}\n", spaced(line))).collect();
-    format!("\n\\[{}\\] {}{title}\n\n{quote}", citation.n, place(&citation.path, citation.lines))
+    let url = citation.url.as_deref().map(|url| format!(" <{}>", line(url))).unwrap_or_default();
+    format!("\n\\[{}\\] {}{title}{url}\n\n{quote}", citation.n, place(&citation.path, citation.lines))
 }
 
 fn place(path: &str, [first, last]: [u32; 2]) -> String {

@@ -167,6 +167,7 @@ mod tests {
                 n: 1,
                 path: "notes/contract.md".into(),
                 title: Some("Support contract".into()),
+                url: None,
                 page: None,
                 lines: [3, 4],
                 bytes: [20, 64],

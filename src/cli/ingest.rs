@@ -26,8 +26,9 @@ use crate::text::load::Readers;
 /// Bring a collection up to date with files, folders and web pages
 ///
 /// New and changed files are added, unchanged ones cost nothing, missing ones are removed. Folders are walked with
-/// .gitignore respected, web sites by their links as far as robots.txt allows. It may be killed at any moment; the next run goes on from there. Exit code 1 when a file could not
-/// be read, which is then named; the others are ingested all the same.
+/// .gitignore respected, web sites by their links as far as robots.txt allows. It may be killed at any moment; the next run
+/// goes on from there. Exit code 1 when a file or page could not be read, which is then named; the others are ingested all
+/// the same.
 #[derive(Args)]
 #[command(after_long_help = help::examples(EXAMPLES))]
 pub struct Ingest {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use serde::Serialize;
 use url::Url;
@@ -15,11 +15,12 @@ use url::Url;
 use super::address::{follow, is_here, same_site};
 use super::fetch::{Client, Fetched, Got};
 use super::links::{Directives, Page};
+use super::media::{as_utf8, ending};
+use super::moment::timestamp;
 use super::robots::{self, Robots};
 use super::shelf::Shelf;
 use crate::bytes::size;
 use crate::error::{Error, IoContext, Result};
-use crate::text::load::format_of;
 
 /// Redirects from one page to the next, before they count as a circle.
 const HOPS: u32 = 5;
@@ -352,142 +353,6 @@ impl Run<'_> {
         let _ = (self.on_event)(Event::Failed { error: &error });
         if visit.depth == 0 {
             self.first = Some(error);
-        }
-    }
-}
-
-/// What the name of a copy ends in so that it is read as what it is; `None` for what is not read at all. A site that does
-/// not say what it sends, or says only that it is text or bytes, is taken at the word of the address.
-fn ending(kind: &str, url: &Url) -> Option<&'static str> {
-    const NAMED: [&str; 14] = [
-        "html", "htm", "xhtml", "md", "txt", "pdf", "json", "jsonl", "csv", "tsv", "rst", "docx", "epub",
-        "ipynb",
-    ];
-    let path = Path::new(url.path());
-    let named = || {
-        let end = path.extension()?.to_str()?.to_ascii_lowercase();
-        NAMED.into_iter().find(|name| *name == end)
-    };
-    Some(match kind {
-        "text/html" => "html",
-        "application/xhtml+xml" => "xhtml",
-        "text/markdown" | "text/x-markdown" => "md",
-        "application/pdf" => "pdf",
-        "application/json" => "json",
-        "application/jsonl" | "application/x-ndjson" | "application/x-jsonlines" => "jsonl",
-        "text/csv" => "csv",
-        "text/tab-separated-values" => "tsv",
-        "text/x-rst" | "text/prs.fallenstein.rst" => "rst",
-        "application/epub+zip" => "epub",
-        "application/x-ipynb+json" => "ipynb",
-        "application/vnd.openxmlformats-officedocument.wordprocessingml.document" => "docx",
-        "text/plain" => named().unwrap_or("txt"),
-        "" | "application/octet-stream" | "binary/octet-stream" => named()?,
-        // Programs are read as code, whatever a site calls them.
-        text if text.starts_with("text/") && !matches!(text, "text/css" | "text/javascript") => {
-            format_of(path).map_or("txt", |_| named().unwrap_or("txt"))
-        }
-        _ => return None,
-    })
-}
-
-/// `bytes` as UTF-8 where they are text in the one old character set that is still about; anything else is left to whoever
-/// reads it.
-fn as_utf8(bytes: Vec<u8>, charset: Option<&str>, ending: &str) -> Vec<u8> {
-    /// Of windows-1252, where it differs from Latin-1: 0x80 to 0x9f.
-    const ODD: [char; 32] = [
-        '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}',
-        '\u{90}', '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
-    ];
-    if matches!(ending, "pdf" | "docx" | "epub") || std::str::from_utf8(&bytes).is_ok() {
-        return bytes;
-    }
-    let start = String::from_utf8_lossy(&bytes[..bytes.len().min(1024)]).to_ascii_lowercase();
-    let within = start.split("charset=").nth(1).map(|rest| {
-        rest.trim_start_matches(['"', '\''])
-            .chars()
-            .take_while(|c| c.is_ascii_alphanumeric() || "-_".contains(*c))
-            .collect()
-    });
-    let charset = charset.map(str::to_owned).or(within).unwrap_or_default();
-    if !matches!(&*charset, "iso-8859-1" | "latin1" | "windows-1252" | "cp1252" | "us-ascii") {
-        return bytes;
-    }
-    let letter = |&byte: &u8| match byte {
-        0x80..=0x9f => ODD[usize::from(byte - 0x80)],
-        byte => char::from(byte),
-    };
-    bytes.iter().map(letter).collect::<String>().into_bytes()
-}
-
-/// As ISO 8601 in UTC, to the second.
-fn timestamp(time: SystemTime) -> String {
-    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Years that begin in March have their leap day at their end (Howard Hinnant's `civil_from_days`).
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn the_media_type_says_how_a_copy_is_read_and_the_address_only_where_it_does_not() {
-        let of = |kind: &str, place: &str| {
-            ending(kind, &super::super::parse(&format!("http://a.org{place}")).unwrap())
-        };
-        for (kind, place, expected) in [
-            ("text/html", "/a.pdf", Some("html")),
-            ("text/plain", "/a.md", Some("md")),
-            ("text/plain", "/a", Some("txt")),
-            ("text/plain", "/a.rs", Some("txt")),
-            ("application/octet-stream", "/a.PDF", Some("pdf")),
-            ("application/octet-stream", "/a.zip", None),
-            ("", "/a.epub", Some("epub")),
-            ("", "/a", None),
-            ("image/png", "/a.md", None),
-            ("text/css", "/a.css", None),
-            ("text/x-rust", "/a.rs", Some("txt")),
-        ] {
-            assert_eq!(of(kind, place), expected, "{kind} {place}");
-        }
-    }
-
-    #[test]
-    fn an_old_character_set_is_read_where_it_is_named() {
-        let latin = b"<meta charset='windows-1252'>caf\xe9 \x80".to_vec();
-        assert_eq!(as_utf8(latin.clone(), None, "html"), "<meta charset='windows-1252'>café €".as_bytes());
-        assert_eq!(as_utf8(b"\xe9".to_vec(), Some("iso-8859-1"), "txt"), "é".as_bytes());
-        assert_eq!(as_utf8(latin.clone(), Some("shift_jis"), "html"), latin);
-        assert_eq!(
-            as_utf8("é".into(), Some("iso-8859-1"), "txt"),
-            "é".as_bytes(),
-            "it is UTF-8 whatever it says"
-        );
-    }
-
-    #[test]
-    fn a_moment_is_written_as_a_date_and_a_time() {
-        for (seconds, written) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_782_399, "2000-02-28T23:59:59Z"),
-            (951_782_400, "2000-02-29T00:00:00Z"),
-            (1_709_251_200, "2024-03-01T00:00:00Z"),
-            (4_102_444_799, "2099-12-31T23:59:59Z"),
-        ] {
-            assert_eq!(timestamp(UNIX_EPOCH + Duration::from_secs(seconds)), written);
         }
     }
 }

@@ -13,6 +13,8 @@ mod address;
 mod crawl;
 mod fetch;
 mod links;
+mod media;
+mod moment;
 mod robots;
 mod shelf;
 

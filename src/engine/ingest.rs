@@ -21,8 +21,8 @@ use crate::text::document::{Document, Flaws};
 use crate::text::load::{self, File, Readers, Walk, display_path, walk};
 use crate::web::{self, Saved};
 
-/// Chunks embedded and stored at a time.
-const BATCH: usize = 128;
+/// Chunks; how many are stored at a time, the writer says.
+const EMBEDDED_AT_ONCE: usize = 128;
 
 /// Bytes of the largest file that is read unless somebody says otherwise: above any book, below what would keep two cores
 /// busy for a quarter of an hour because a log or a dump lay among the documents.
@@ -152,7 +152,10 @@ impl Ingest<'_> {
         on_event(Event::Started { bytes: scan.to_read.iter().map(|file| file.size).sum() })?;
 
         let mut done = 0;
-        for files in batches(&scan.to_read) {
+        let mut rest = &scan.to_read[..];
+        while !rest.is_empty() {
+            let (files, later) = batch(rest, writer.batch_size()?);
+            rest = later;
             let bytes = files.iter().map(|file| file.size).sum::<u64>();
             let mut batch = self.cut(files, &known, &pages);
             for error in &batch.failed {
@@ -177,7 +180,10 @@ impl Ingest<'_> {
         let scan = Scan::of(&found.files, &known)?;
         let mut failed = found.failed;
         let mut count = failed.len();
-        for files in batches(&scan.to_read) {
+        let mut rest = &scan.to_read[..];
+        while !rest.is_empty() {
+            let (files, later) = batch(rest, EMBEDDED_AT_ONCE);
+            rest = later;
             let batch = self.cut(files, &known, &BTreeMap::new());
             if !batch.fresh.is_empty() {
                 return Ok(None);
@@ -289,7 +295,7 @@ impl Ingest<'_> {
     fn embed(&self, batch: &mut Batch, on_part: &mut dyn FnMut(f64) -> Result<()>) -> Result<()> {
         let texts: Vec<String> =
             batch.fresh.iter().flat_map(|(_, chunks)| chunks).map(Chunk::embedded_text).collect();
-        for part in texts.chunks(BATCH) {
+        for part in texts.chunks(EMBEDDED_AT_ONCE) {
             let part: Vec<&str> = part.iter().map(String::as_str).collect();
             batch.vectors.extend(self.embedder.embed(&part, Overflow::Refuse)?);
             on_part(batch.vectors.len() as f64 / texts.len() as f64)?;
@@ -441,21 +447,16 @@ fn is_under(path: &str, scope: &str) -> bool {
     }
 }
 
-/// Files that will make about [`BATCH`] chunks together.
-fn batches(files: &[ToRead]) -> impl Iterator<Item = &[ToRead]> {
+/// The first files, that will make about `chunks` chunks together, and the rest.
+fn batch(files: &[ToRead], chunks: usize) -> (&[ToRead], &[ToRead]) {
     /// Bytes of an ordinary chunk; a guess, good enough to size batches.
     const CHUNK: u64 = 600;
-    let mut rest = files;
-    std::iter::from_fn(move || {
-        let mut size = 0;
-        let fits = rest.iter().take_while(|file| {
-            size += file.size.max(CHUNK);
-            size <= BATCH as u64 * CHUNK
-        });
-        let (batch, later) = rest.split_at(fits.count().max(1).min(rest.len()));
-        rest = later;
-        (!batch.is_empty()).then_some(batch)
-    })
+    let mut size = 0;
+    let fits = files.iter().take_while(|file| {
+        size += file.size.max(CHUNK);
+        size <= chunks as u64 * CHUNK
+    });
+    files.split_at(fits.count().max(1).min(files.len()))
 }
 
 #[cfg(test)]
@@ -478,7 +479,12 @@ mod tests {
     fn batches_hold_every_file_once_and_a_large_file_alone() {
         let file = |size| ToRead { file: File { path: PathBuf::new(), name: String::new() }, size, mtime: 0 };
         let files: Vec<_> = [10, 10, 1_000_000, 10].map(file).into();
-        let sizes: Vec<Vec<u64>> = batches(&files).map(|b| b.iter().map(|f| f.size).collect()).collect();
+        let (mut rest, mut sizes) = (&files[..], Vec::new());
+        while !rest.is_empty() {
+            let (first, later) = batch(rest, 128);
+            sizes.push(first.iter().map(|file| file.size).collect::<Vec<u64>>());
+            rest = later;
+        }
         assert_eq!(sizes, [vec![10, 10], vec![1_000_000], vec![10]]);
     }
 }

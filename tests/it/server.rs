@@ -300,9 +300,18 @@ fn what_is_no_address_is_refused_before_anything_is_made() {
 
 #[test]
 fn what_answers_but_is_no_qdrant_is_told_apart() {
-    let other = crate::mock::Server::start(|_, _| crate::mock::Reply::error("400 Bad Request", "what?"));
+    // As Qdrant's other port does.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = std::io::Read::read(&mut stream, &mut [0; 1024]);
+            let _ = std::io::Write::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    });
     let folder = folder(1);
-    let url = other.url.trim_end_matches("/v1").to_owned();
     let ran = folder.run(&first(&["--qdrant-url", &url]));
     assert_eq!(ran.code, Some(1));
     assert!(ran.err.contains("does not speak gRPC") && ran.err.contains("6334"), "{ran:?}");

@@ -11,7 +11,7 @@ use crate::engine::ask::{Answer, Answering, Ask as Job, Generation, Nearest, Pro
 use crate::engine::search::asks_something;
 use crate::engine::{Citation, Status};
 use crate::error::Result;
-use crate::index::Collection;
+
 use crate::prompt::Library;
 use crate::prompt::budget::Dropped;
 
@@ -112,7 +112,7 @@ impl From<How> for Answering {
 pub fn run(command: &Ask, settings: &Settings, printer: &Printer) -> Result<Ending> {
     asks_something(&command.question)?;
     let name = settings.collection(command.collection.as_deref());
-    let collection = Collection::open(&settings.home.collection(&name)?)?;
+    let collection = settings.home.open(&name)?;
     let collection = narrow::only(&command.narrow.filter(settings), collection, printer)?;
     let device = settings.device(command.device)?;
     let embedder = load::collection_embedder(&collection, command.embedder.as_deref(), &device, settings)?;

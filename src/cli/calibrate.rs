@@ -13,7 +13,6 @@ use crate::error::Result;
 use crate::eval::calibrate::{Calibration, ENOUGH, Example, Verdict};
 use crate::eval::data::Source;
 use crate::eval::qa::Question;
-use crate::index::Collection;
 
 /// Fit the gate of a collection to judged questions
 ///
@@ -52,7 +51,7 @@ pub fn run(command: &Calibrate, settings: &Settings, printer: &Printer) -> Resul
     let source = Source::read(&command.questions)?;
     let questions = Question::all(&source)?;
     let name = settings.collection(command.collection.as_deref());
-    let mut collection = Collection::open(&settings.home.collection(&name)?)?;
+    let mut collection = settings.home.open(&name)?;
     let device = settings.device(command.device)?;
     let embedder = load::collection_embedder(&collection, command.embedder.as_deref(), &device, settings)?;
     let bar = printer.bar(questions.len() as u64);

@@ -7,7 +7,7 @@ use super::printer::Printer;
 use super::settings::Settings;
 use super::{Ending, help, one_line, patient};
 use crate::error::Result;
-use crate::index::{Collection, Patience, fields};
+use crate::index::{Patience, fields};
 
 #[derive(Subcommand)]
 pub enum Collections {
@@ -63,7 +63,7 @@ pub fn run(command: Collections, settings: &Settings, printer: &Printer) -> Resu
 fn list(as_json: bool, settings: &Settings, printer: &Printer) -> Result<()> {
     let mut rows = Vec::new();
     for name in settings.home.collections()? {
-        let collection = Collection::open(&settings.home.collection(&name)?)?;
+        let collection = settings.home.open(&name)?;
         let stats = collection.read(Patience::default())?.stats()?;
         rows.push((name, collection.profile().embedder.name.clone(), stats));
     }
@@ -87,7 +87,7 @@ fn list(as_json: bool, settings: &Settings, printer: &Printer) -> Result<()> {
 }
 
 fn show(name: &str, as_json: bool, settings: &Settings, printer: &Printer) -> Result<()> {
-    let collection = Collection::open(&settings.home.collection(name)?)?;
+    let collection = settings.home.open(name)?;
     let reader = collection.read(Patience::default())?;
     let (stats, documents) = (reader.stats()?, reader.documents()?);
     let fields = fields(documents.iter().map(|known| &known.meta));

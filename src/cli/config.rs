@@ -62,7 +62,7 @@ pub struct Show {
 }
 
 impl Show {
-    fn flag(&self, key: Key) -> Option<&str> {
+    fn flag<'a>(&'a self, key: Key, qdrant_url: Option<&'a str>) -> Option<&'a str> {
         match key {
             Key::Collection => &self.collection,
             Key::Embedder => &self.embedder,
@@ -70,14 +70,20 @@ impl Show {
             Key::Prompt => &self.prompt,
             Key::Rerank => &self.rerank,
             Key::Device => return self.device.map(Kind::name),
+            Key::QdrantUrl => return qdrant_url,
         }
         .as_deref()
     }
 }
 
-pub fn show(command: &Show, settings: &Settings, printer: &Printer) -> Result<Ending> {
+pub fn show(
+    command: &Show,
+    qdrant_url: Option<&str>,
+    settings: &Settings,
+    printer: &Printer,
+) -> Result<Ending> {
     let mut all = vec![settings.home()];
-    all.extend(Key::ALL.map(|key| settings.get(key, command.flag(key))));
+    all.extend(Key::ALL.map(|key| settings.get(key, command.flag(key, qdrant_url))));
     all.extend(settings::of_the_hub()?);
     let file = settings.file();
     if command.json {

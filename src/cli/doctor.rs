@@ -47,8 +47,13 @@ const EXAMPLES: help::Examples = &[
     ),
 ];
 
-pub fn run(command: &Doctor, home: Option<&Path>, printer: &Printer) -> Result<Ending> {
-    let (settings, refused) = Settings::in_spite_of_config(home)?;
+pub fn run(
+    command: &Doctor,
+    home: Option<&Path>,
+    qdrant_url: Option<&str>,
+    printer: &Printer,
+) -> Result<Ending> {
+    let (settings, refused) = Settings::in_spite_of_config(home, qdrant_url)?;
     let mut report = Report::default();
     let mut encoders = Encoders { settings: &settings, loaded: BTreeMap::new() };
     machine::check(&settings, &mut report);

@@ -13,7 +13,7 @@ use super::{Ending, device, help, load, patient};
 use crate::bytes::MEGABYTE;
 use crate::engine::ingest::{Event, Ingest as Job, MAX_FILE, Summary};
 use crate::error::{Error, Result};
-use crate::index::{Collection, Profile};
+use crate::index::profile::{self, Profile};
 use crate::text::load::Readers;
 
 /// Bring a collection up to date with files and folders
@@ -64,7 +64,7 @@ pub fn run(command: &Ingest, settings: &Settings, printer: &Printer) -> Result<E
     let readers = readers(&command.loaders)?;
     let collection = settings.collection(command.collection.as_deref());
     let dir = settings.home.collection(&collection)?;
-    let there = match Collection::open(&dir) {
+    let there = match settings.home.open(&collection) {
         Err(Error::NotFound(_)) => None,
         // Whoever builds anew does not need what is there to be whole.
         Err(_) if command.rebuild => None,
@@ -84,22 +84,43 @@ pub fn run(command: &Ingest, settings: &Settings, printer: &Printer) -> Result<E
     let device = settings.device(command.device)?;
     let name = settings.embedder(command.embedder.as_deref().or(named));
     let embedder = load::embedder(&name, &device, settings)?;
-    let profile = profile.unwrap_or_default();
+    let mut profile = profile.unwrap_or_default();
+    place(&mut profile, settings, is_new || command.rebuild);
     let max_file = command.max_file.map_or(MAX_FILE, |megabytes| u64::from(megabytes) * MEGABYTE);
     let (home, paths, rebuild) = (&settings.home, &command.paths[..], command.rebuild);
-    let collection = &collection[..];
-    let job =
-        Job { home, collection, paths, profile, embedder: &embedder, rebuild, readers: &readers, max_file };
+    let job = Job {
+        home,
+        collection: &collection,
+        paths,
+        profile,
+        embedder: &embedder,
+        rebuild,
+        readers: &readers,
+        max_file,
+    };
     let summary = ingest(job, printer)?;
     if command.json {
         printer.json(&summary)?;
     } else {
         printer.line(line(&summary))?;
     }
-    if is_new && matches!(Collection::open(&dir), Err(Error::NotFound(_))) {
+    if is_new && matches!(settings.home.open(&collection), Err(Error::NotFound(_))) {
         printer.note(format!("nothing to ingest, so no collection `{collection}` was made"));
     }
     Ok(if summary.failed == 0 { Ending::Done } else { Ending::No(1) })
+}
+
+/// Says where the vectors of `profile` are kept: on the server that the settings name, if any. A collection that `begins` goes
+/// there; one that is there stays where it is, and is refused when somebody types that it should not.
+fn place(profile: &mut Profile, settings: &Settings, begins: bool) {
+    match (settings.home.server(), &mut profile.server) {
+        (Some(url), Some(server)) => url.clone_into(&mut server.url),
+        (Some(url), None) if begins || settings.server_is_typed() => {
+            profile.server = Some(profile::Server { url: url.to_owned(), ..profile::Server::default() });
+        }
+        (None, Some(_)) if settings.server_is_typed() => profile.server = None,
+        _ => {}
+    }
 }
 
 /// What is built in, files that may do harm in a process of their own, and the commands `loaders` of the command line.

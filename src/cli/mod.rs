@@ -61,6 +61,9 @@ struct Global {
     /// Folder for built data [default: `.incontext`, found by walking up as git does]
     #[arg(long, global = true, value_name = "DIR", help_heading = EVERYWHERE)]
     home: Option<PathBuf>,
+    /// Keep vectors and words on this Qdrant server [default: in the folder for built data]
+    #[arg(long, global = true, value_name = "URL", help_heading = EVERYWHERE)]
+    qdrant_url: Option<String>,
     /// Say nothing but results and errors
     #[arg(short, long, global = true, help_heading = EVERYWHERE)]
     quiet: bool,
@@ -149,7 +152,8 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli, printer: &Printer) -> Result<Ending> {
     let home = cli.global.home.as_deref();
-    let settings = || Settings::resolve(home);
+    let qdrant_url = cli.global.qdrant_url.as_deref();
+    let settings = || Settings::resolve(home, qdrant_url);
     match cli.command {
         Command::Quickstart => quickstart::run(&settings()?, printer),
         Command::Ingest(command) => ingest::run(&command, &settings()?, printer),
@@ -158,10 +162,12 @@ fn run(cli: Cli, printer: &Printer) -> Result<Ending> {
         Command::Chat(command) => chat::run(&command, &settings()?, printer),
         Command::Models(command) => models::run(command, printer),
         Command::Collections(command) => collections::run(command, &settings()?, printer),
-        Command::Config(Config::Show(command)) => config::show(&command, &settings()?, printer),
+        Command::Config(Config::Show(command)) => config::show(&command, qdrant_url, &settings()?, printer),
         // A person who mends the file has to find it.
-        Command::Config(Config::Path) => config::path(&Settings::in_spite_of_config(home)?.0, printer),
-        Command::Doctor(command) => doctor::run(&command, home, printer),
+        Command::Config(Config::Path) => {
+            config::path(&Settings::in_spite_of_config(home, qdrant_url)?.0, printer)
+        }
+        Command::Doctor(command) => doctor::run(&command, home, qdrant_url, printer),
         Command::Eval(command) => eval::run(&command, &settings()?, printer),
         Command::TuneFusion(command) => tune_fusion::run(&command, &settings()?, printer),
         Command::Calibrate(command) => calibrate::run(&command, &settings()?, printer),

@@ -11,7 +11,7 @@ use super::{Ending, NOTHING_RELEVANT, ask, help, ingest, load};
 use crate::engine::ask::{Answering, Ask};
 use crate::engine::ingest::{Ingest, MAX_FILE};
 use crate::error::{IoContext, Result};
-use crate::index::{Collection, Profile};
+use crate::index::Profile;
 use crate::text::load::Readers;
 
 /// The user's guide, as it was when the binary was built.
@@ -46,7 +46,7 @@ pub fn run(settings: &Settings, printer: &Printer) -> Result<Ending> {
     printer.note(format!("   {}", ingest::line(&summary)));
 
     printer.note(format!("3. asking: {QUESTION}\n"));
-    let collection = Collection::open(&settings.home.collection(COLLECTION)?)?;
+    let collection = settings.home.open(COLLECTION)?;
     let job = Ask {
         collection: &collection,
         embedder: &embedder,

@@ -11,7 +11,7 @@ use super::{Ending, NOTHING_RELEVANT, device, help, load, narrow, place, tidy};
 use crate::engine::Places;
 use crate::engine::search::{Mode, Query, asks_something, search};
 use crate::error::Result;
-use crate::index::{Collection, Patience};
+use crate::index::Patience;
 use crate::retrieve::rerank::REACH;
 use crate::retrieve::{Hit, Leg};
 
@@ -83,7 +83,7 @@ pub fn run(command: &Search, settings: &Settings, printer: &Printer) -> Result<E
     };
     asks_something(&command.query)?;
     let name = settings.collection(command.collection.as_deref());
-    let collection = Collection::open(&settings.home.collection(&name)?)?;
+    let collection = settings.home.open(&name)?;
     let collection = narrow::only(&command.narrow.filter(settings), collection, printer)?;
     let device = settings.device(command.device)?;
     let embedder = match mode {

@@ -27,14 +27,25 @@ pub enum Key {
     Prompt,
     Rerank,
     Device,
+    QdrantUrl,
 }
 
 /// What `--rerank` is called when there is none.
 pub const NO_RERANKER: &str = "none";
 
+/// Instead of a server's address: vectors and words are kept by this program, in the collection's own folder.
+pub const EMBEDDED: &str = "embedded";
+
 impl Key {
-    pub const ALL: [Self; 6] =
-        [Self::Collection, Self::Embedder, Self::Model, Self::Prompt, Self::Rerank, Self::Device];
+    pub const ALL: [Self; 7] = [
+        Self::Collection,
+        Self::Embedder,
+        Self::Model,
+        Self::Prompt,
+        Self::Rerank,
+        Self::Device,
+        Self::QdrantUrl,
+    ];
 
     /// As `config.toml` spells it.
     pub fn name(self) -> &'static str {
@@ -45,6 +56,7 @@ impl Key {
             Self::Prompt => "prompt",
             Self::Rerank => "rerank",
             Self::Device => "device",
+            Self::QdrantUrl => "qdrant_url",
         }
     }
 
@@ -56,6 +68,7 @@ impl Key {
             Self::Prompt => "--prompt",
             Self::Rerank => "--rerank",
             Self::Device => "--device",
+            Self::QdrantUrl => "--qdrant-url",
         }
     }
 
@@ -67,6 +80,7 @@ impl Key {
             Self::Prompt => "INCONTEXT_PROMPT",
             Self::Rerank => "INCONTEXT_RERANK",
             Self::Device => "INCONTEXT_DEVICE",
+            Self::QdrantUrl => index::server::URL,
         }
     }
 
@@ -79,12 +93,13 @@ impl Key {
             Self::Prompt => "qa/grounded",
             Self::Rerank => NO_RERANKER,
             Self::Device => "cpu",
+            Self::QdrantUrl => EMBEDDED,
         }
     }
 }
 
 /// Every variable of our own that is read, with what it says; any other `INCONTEXT_...` is a slip of the fingers.
-pub const VARIABLES: [(&str, &str); 11] = [
+pub const VARIABLES: [(&str, &str); 13] = [
     (index::VARIABLE, "folder for built data, as --home"),
     ("INCONTEXT_COLLECTION", "collection, as --collection"),
     ("INCONTEXT_EMBEDDER", "encoder for new collections, as --embedder"),
@@ -92,6 +107,8 @@ pub const VARIABLES: [(&str, &str); 11] = [
     ("INCONTEXT_PROMPT", "prompt template, as --prompt"),
     ("INCONTEXT_RERANK", "cross-encoder, as --rerank"),
     ("INCONTEXT_DEVICE", "where models compute, as --device"),
+    (index::server::URL, "Qdrant server, as --qdrant-url"),
+    (index::server::KEY, "key that goes with it"),
     (hub::MODELS, "folder for model files"),
     (hub::OFFLINE, "1: never touch the network"),
     (endpoint::BASE_URL, "where openai:NAME is served"),
@@ -143,6 +160,7 @@ struct FolderConfig {
     prompt: Option<String>,
     rerank: Option<String>,
     device: Option<String>,
+    qdrant_url: Option<String>,
     #[serde(default)]
     openai: OpenAi,
 }
@@ -156,6 +174,7 @@ impl FolderConfig {
             Key::Prompt => &self.prompt,
             Key::Rerank => &self.rerank,
             Key::Device => &self.device,
+            Key::QdrantUrl => &self.qdrant_url,
         }
         .as_deref()
     }
@@ -168,16 +187,18 @@ pub struct Settings {
     /// From the paths of the index to files, and to what is printed.
     pub places: Places,
     home_source: Source,
+    /// What decided where the Qdrant server is.
+    server_source: Source,
     folder: FolderConfig,
 }
 
 impl Settings {
-    /// `home` is what the flag says.
+    /// `home` and `qdrant_url` are what the flags say.
     ///
     /// # Errors
     /// `Invalid`, naming the key, when config.toml says something we do not know.
-    pub fn resolve(home: Option<&Path>) -> Result<Self> {
-        match Self::in_spite_of_config(home)? {
+    pub fn resolve(home: Option<&Path>, qdrant_url: Option<&str>) -> Result<Self> {
+        match Self::in_spite_of_config(home, qdrant_url)? {
             (settings, None) => Ok(settings),
             (_, Some(error)) => Err(error),
         }
@@ -187,7 +208,10 @@ impl Settings {
     ///
     /// # Errors
     /// `Io` when the current folder is gone.
-    pub fn in_spite_of_config(home: Option<&Path>) -> Result<(Self, Option<Error>)> {
+    pub fn in_spite_of_config(
+        home: Option<&Path>,
+        qdrant_url: Option<&str>,
+    ) -> Result<(Self, Option<Error>)> {
         let here = std::env::current_dir().at("enter", ".")?;
         let flag = home.is_some();
         let home = Home::locate(home, &here);
@@ -203,7 +227,12 @@ impl Settings {
             Ok(folder) => (folder, None),
             Err(error) => (FolderConfig::default(), Some(error)),
         };
-        Ok((Self { places: Places::of(&home)?, home, home_source, folder }, error))
+        let (places, server_source) = (Places::of(&home)?, Source::Default);
+        let mut settings = Self { places, home, home_source, server_source, folder };
+        let server = settings.get(Key::QdrantUrl, qdrant_url);
+        settings.server_source = server.source;
+        settings.home = settings.home.with_server(Some(server.value).filter(|url| url != EMBEDDED));
+        Ok((settings, error))
     }
 
     /// The folder's `config.toml`, there or not.
@@ -243,6 +272,11 @@ impl Settings {
 
     pub fn model(&self, flag: Option<&str>) -> String {
         self.get(Key::Model, flag).value
+    }
+
+    /// Whether the command line says which Qdrant server is used, or that none is.
+    pub fn server_is_typed(&self) -> bool {
+        matches!(self.server_source, Source::Flag(_))
     }
 
     /// What config.toml says of endpoints.
@@ -305,7 +339,7 @@ mod tests {
     fn settings(folder: FolderConfig) -> Settings {
         let home = Home::locate(Some(Path::new("/w/.incontext")), Path::new("/w"));
         let places = Places { root: "/w".into(), here: "/w".into() };
-        Settings { home, places, home_source: Source::Default, folder }
+        Settings { home, places, home_source: Source::Default, server_source: Source::Default, folder }
     }
 
     #[test]
@@ -335,7 +369,7 @@ mod tests {
         let error = read_config(&file).unwrap_err();
         assert!(error.to_string().contains("modle"), "{error}");
         assert!(error.advice().is_some_and(|hint| {
-            hint.starts_with("keys: collection, embedder, model, prompt, rerank, device;")
+            hint.starts_with("keys: collection, embedder, model, prompt, rerank, device, qdrant_url;")
         }));
     }
 

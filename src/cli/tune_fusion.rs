@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::eval::data::{Source, judgements, questions};
 use crate::eval::fusion::{ENOUGH, Fit, METRIC, fit};
 use crate::eval::stats::SIGNIFICANT;
-use crate::index::{Collection, Patience};
+use crate::index::Patience;
 
 /// Fit the fusion of a collection to judged questions
 ///
@@ -63,7 +63,7 @@ pub fn run(command: &TuneFusion, settings: &Settings, printer: &Printer) -> Resu
         .hint("its first column holds the `_id` of a question"));
     }
     let name = settings.collection(command.collection.as_deref());
-    let mut collection = Collection::open(&settings.home.collection(&name)?)?;
+    let mut collection = settings.home.open(&name)?;
     let device = settings.device(command.device)?;
     let embedder = load::collection_embedder(&collection, command.embedder.as_deref(), &device, settings)?;
     let texts: Vec<&str> = questions.iter().map(|question| question.text.as_str()).collect();

@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::bytes::MEGABYTE;
 use crate::embed::{Embedder, Overflow};
 use crate::error::{Error, Result};
-use crate::index::{Change, DocumentMeta, Home, Known, Patience, Profile, Writer};
+use crate::index::{Change, DocumentMeta, Home, Known, Patience, Profile, Writer, server};
 use crate::text::chunk::{Chunk, chunk};
 use crate::text::document::{Document, Flaws};
 use crate::text::load::{self, File, Readers, Walk, display_path, walk};
@@ -111,6 +111,7 @@ impl Ingest<'_> {
             // Before anything is made or emptied: a mistyped path should neither leave an empty collection behind nor
             // cost a full one. What is there and stays has a say of its own on profiles that do not fit.
             self.check_window()?;
+            self.profile.server.as_ref().map_or(Ok(()), server::reach)?;
             self.existing(&BTreeMap::new())?;
         }
         if is_new && let Some(summary) = self.nothing_to_read(on_event)? {

@@ -13,7 +13,7 @@ use super::metrics::Metric;
 use super::trec::{self, Ranking};
 use crate::error::{Error, IoContext, Result};
 use crate::index::profile::{Fusion, Lexical};
-use crate::index::{ChunkId, Store, Words, WordsWriter, store};
+use crate::index::{ChunkId, Point, Store, Words, WordsWriter, store};
 use crate::retrieve::rank::{Mode, rank};
 use crate::retrieve::rerank::{CrossEncoder, REACH};
 use crate::text::chunk;
@@ -110,7 +110,7 @@ impl Judged {
     pub fn dense(&self, passages: &[Vec<f32>], questions: &[Vec<f32>], k: usize) -> Result<Leg> {
         let dimension = passages.first().map_or(0, Vec::len);
         let mut store = Store::memory(store::Settings { dimension, exact_below: usize::MAX });
-        let points: Vec<(ChunkId, &[f32])> = (0..).zip(passages.iter().map(Vec::as_slice)).collect();
+        let points: Vec<Point> = (0..).zip(passages).map(|(id, vector)| Point::bare(id, vector)).collect();
         store.upsert(&points)?;
         questions.par_iter().map(|vector| store.search(vector, k, true)).collect()
     }

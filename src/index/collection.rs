@@ -9,6 +9,8 @@
 //!   write.lock  data.lock  turn.lock  vectors/<n>.lock
 //! ```
 //!
+//! Where a Qdrant server keeps vectors and words, the two folders are not there.
+//!
 //! A [`Reader`] holds the data lock, shared, so that what it sees belongs together: hits, passages and vectors of one
 //! moment. Writers wait for it, so it is made for the length of a retrieval and dropped before a model speaks. After a
 //! crash a store may hold ids that the manifest does not know; readers pass over them.
@@ -23,8 +25,9 @@ use super::filter::Filter;
 use super::lexical::Words;
 use super::lock::{Lock, Mode, Patience};
 use super::manifest::{self, Folders, Known, Manifest, Stats};
-use super::profile::{Fusion, Gate, Profile};
-use super::store::{Settings, Store};
+use super::profile::{self, Fusion, Gate, Profile};
+use super::server::Server;
+use super::store::{Chosen, Settings, Store, document_key};
 use super::writer::write_profile;
 use super::{ChunkId, Passage};
 
@@ -46,6 +49,15 @@ impl Collection {
         let manifest = Manifest::open(&dir.join(manifest::FILE))?.ok_or_else(|| missing(dir))?;
         let profile = current_profile(dir, &manifest)?;
         Ok(Self { dir: dir.to_owned(), profile, filter: Filter::default() })
+    }
+
+    /// The same collection with its server at `url`, if a server keeps it.
+    #[must_use]
+    pub fn at(mut self, url: &str) -> Self {
+        if let Some(server) = &mut self.profile.server {
+            url.clone_into(&mut server.url);
+        }
+        self
     }
 
     /// The same collection, in which only the documents that `filter` chooses can be found.
@@ -103,7 +115,7 @@ impl Collection {
         let folders = manifest.folders()?;
         let chosen = match self.filter.is_empty() {
             true => None,
-            false => Some(Chosen::of(&self.filter, &manifest)?),
+            false => Some(Findable::of(&self.filter, &manifest, self.profile.server.is_some())?),
         };
         Ok(Reader {
             chosen,
@@ -128,28 +140,34 @@ pub struct Reader {
     manifest: Mutex<Manifest>,
     collection: Collection,
     /// All, unless there is a filter.
-    chosen: Option<Chosen>,
+    chosen: Option<Findable>,
     folders: Folders,
     _lock: Lock,
 }
 
 /// What a filter leaves to be found.
-struct Chosen {
+struct Findable {
     documents: usize,
-    /// Ascending.
-    chunks: Vec<ChunkId>,
+    chosen: Chosen,
 }
 
-impl Chosen {
-    fn of(filter: &Filter, manifest: &Manifest) -> Result<Self> {
+impl Findable {
+    /// With `by_document`, for a store that knows documents: of these there are fewer to name.
+    fn of(filter: &Filter, manifest: &Manifest, by_document: bool) -> Result<Self> {
         let documents = manifest.documents()?;
         let paths = filter.choose(&documents)?;
-        let mut chunks = Vec::new();
-        for path in &paths {
-            chunks.extend(manifest.chunks_of(path)?);
-        }
-        chunks.sort_unstable();
-        Ok(Self { documents: paths.len(), chunks })
+        let chosen = match by_document {
+            true => Chosen::Documents(paths.iter().map(|path| document_key(path)).collect()),
+            false => {
+                let mut chunks = Vec::new();
+                for path in &paths {
+                    chunks.extend(manifest.chunks_of(path)?);
+                }
+                chunks.sort_unstable();
+                Chosen::Chunks(chunks)
+            }
+        };
+        Ok(Self { documents: paths.len(), chosen })
     }
 }
 
@@ -169,15 +187,36 @@ impl Reader {
     /// # Errors
     /// [`Error::Corrupt`] when words cannot be read.
     pub fn lexical(&self, question: &str, k: usize) -> Result<Vec<(ChunkId, f32)>> {
+        if let Some(server) = self.on_server()? {
+            return self.known(k, |count| server.lexical(self.chosen(), question, count));
+        }
         let words = self.words()?;
-        self.known(k, |count| words.search_among(self.chosen(), question, count))
+        let chosen = match self.chosen() {
+            Some(Chosen::Chunks(ids)) => Some(&ids[..]),
+            _ => None,
+        };
+        self.known(k, |count| words.search_among(chosen, question, count))
     }
 
-    /// The words of the collection: its statistics and its analysis of text.
+    /// The distinct words of `text` in order, each with its inverse document frequency here.
     ///
     /// # Errors
     /// [`Error::Corrupt`] when words cannot be read.
-    pub fn words(&self) -> Result<&Words> {
+    pub fn query_terms(&self, text: &str) -> Result<Vec<(String, f32)>> {
+        if let Some(server) = self.on_server()? {
+            return server.query_terms(text);
+        }
+        self.words()?.query_terms(text)
+    }
+
+    fn on_server(&self) -> Result<Option<&Server>> {
+        match self.collection.profile.server {
+            Some(_) => Ok(self.store()?.as_server()),
+            None => Ok(None),
+        }
+    }
+
+    fn words(&self) -> Result<&Words> {
         let dir = words_dir(&self.collection.dir, self.folders);
         self.once(&self.words, || match dir.is_dir() {
             true => Words::open(&dir, &self.collection.profile.lexical),
@@ -224,7 +263,7 @@ impl Reader {
     /// [`Error::Corrupt`] when the manifest cannot be read.
     pub fn findable(&self) -> Result<u64> {
         match &self.chosen {
-            Some(chosen) => Ok(chosen.documents as u64),
+            Some(findable) => Ok(findable.documents as u64),
             None => Ok(self.stats()?.documents),
         }
     }
@@ -248,23 +287,31 @@ impl Reader {
             ids => ids,
         };
         let vectors = or_empty(self.store().and_then(Store::ids))?;
-        let words = or_empty(self.words().map(Words::ids))?;
-        Ok(Agreement {
-            chunks: known.len(),
-            vectors: Difference::between(&known, &vectors),
-            words: Difference::between(&known, &words),
-        })
+        let vectors = Difference::between(&known, &vectors);
+        // On a server they are parts of the same points.
+        let words = match self.collection.profile.server {
+            Some(_) => vectors.clone(),
+            None => Difference::between(&known, &or_empty(self.words().map(Words::ids))?),
+        };
+        Ok(Agreement { chunks: known.len(), vectors, words })
     }
 
-    fn chosen(&self) -> Option<&[ChunkId]> {
-        self.chosen.as_ref().map(|chosen| &chosen.chunks[..])
+    fn chosen(&self) -> Option<&Chosen> {
+        self.chosen.as_ref().map(|findable| &findable.chosen)
     }
 
     fn store(&self) -> Result<&Store> {
-        let dir = vectors_dir(&self.collection.dir, self.folders);
-        self.once(&self.store, || match dir.is_dir() {
-            true => Store::edge(&dir, settings(&self.collection.profile)),
-            false => Err(lost(&dir)),
+        let profile = &self.collection.profile;
+        self.once(&self.store, || {
+            if let Some(server) = &profile.server {
+                let name = name_on_server(server, self.folders);
+                return Store::server(&name, server, settings(profile), &profile.lexical, false);
+            }
+            let dir = vectors_dir(&self.collection.dir, self.folders);
+            match dir.is_dir() {
+                true => Store::edge(&dir, settings(profile)),
+                false => Err(lost(&dir)),
+            }
         })
     }
 
@@ -363,6 +410,16 @@ pub(super) fn settings(profile: &Profile) -> Settings {
 
 pub(super) fn vectors_dir(dir: &Path, folders: Folders) -> PathBuf {
     dir.join("vectors").join(folders.vectors.to_string())
+}
+
+/// What the vectors that `folders` says are called on `server`.
+pub(super) fn name_on_server(server: &profile::Server, folders: Folders) -> String {
+    format!("{}{}", prefix_on_server(server), folders.vectors)
+}
+
+/// What all vectors of the collection, past and present, begin with there.
+pub(super) fn prefix_on_server(server: &profile::Server) -> String {
+    format!("{}-", server.collection)
 }
 
 pub(super) fn words_dir(dir: &Path, folders: Folders) -> PathBuf {

@@ -1,4 +1,4 @@
-//! Vectors in Qdrant, in this process: the only file that names a Qdrant type.
+//! Vectors in Qdrant, in this process: the only file that names a type of `qdrant-edge`.
 //!
 //! What has to be known of it (0.7.2), all kept from callers:
 //! * `load` does not replay its write-ahead log, so a point exists once it is flushed, not before. The log only grows
@@ -25,14 +25,12 @@ use crate::error::{Error, IoContext, Result};
 use super::ChunkId;
 use super::lock::{Lock, Mode, Patience};
 use super::space;
-use super::store::{Settings, best};
+use super::store::{CANDIDATES, Point, Settings, complete};
 
 /// Points in one log entry: keeps an entry well below [`LOG_FILE_BYTES`] for usual dimensions.
 const POINTS_AN_OPERATION: usize = 256;
 /// Of one file of the log; the default of 32 MiB is made for servers.
 const LOG_FILE_BYTES: usize = 4 << 20;
-/// Fetched beyond what was asked for, so that equal scores at the cut are seen.
-const SLACK: usize = 16;
 /// Ids are read in pages, so that memory stays bounded.
 const PAGE: usize = 50_000;
 /// Another search holds the shard for milliseconds; an evaluation may for seconds.
@@ -64,11 +62,13 @@ impl Edge {
         self.shard.as_ref().expect("a shard is open until it is dropped")
     }
 
-    pub(super) fn upsert(&mut self, points: &[(ChunkId, &[f32])]) -> Result<()> {
+    pub(super) fn upsert(&mut self, points: &[Point]) -> Result<()> {
         for part in points.chunks(POINTS_AN_OPERATION) {
             let empty = || serde_json::Value::Object(serde_json::Map::new());
-            let points =
-                part.iter().map(|&(id, v)| PointStruct::new(PointId::NumId(id), v.to_vec(), empty()).into());
+            let point = |point: &Point| {
+                PointStruct::new(PointId::NumId(point.id), point.vector.to_vec(), empty()).into()
+            };
+            let points = part.iter().map(point);
             let insert = PointOperations::UpsertPoints(PointInsertOperations::PointsList(points.collect()));
             guarded("adding vectors", || self.shard().update(UpdateOperation::PointOperation(insert)))?;
         }
@@ -93,17 +93,7 @@ impl Edge {
             let ids = ids.iter().map(|&id| PointId::NumId(id));
             Filter::new_must(Condition::HasId(ids.collect()))
         });
-        // Among equal scores Qdrant keeps whichever it met first. Fetch until the last score is lower than the k-th.
-        let mut limit = k.saturating_add(SLACK);
-        loop {
-            let found = self.nearest(chosen.as_ref(), vector, limit, exact)?;
-            let complete = found.len() < limit;
-            let cut = found.get(k - 1).map(|hit| hit.1);
-            if complete || cut > found.last().map(|hit| hit.1) {
-                return Ok(best(found, k));
-            }
-            limit = limit.saturating_mul(2);
-        }
+        complete(k, |limit| self.nearest(chosen.as_ref(), vector, limit, exact))
     }
 
     fn nearest(
@@ -117,7 +107,11 @@ impl Edge {
         let request = SearchRequest {
             query: QueryEnum::Nearest(query),
             filter: chosen.cloned(),
-            params: Some(SearchParams { exact, ..SearchParams::default() }),
+            params: Some(SearchParams {
+                exact,
+                hnsw_ef: Some(CANDIDATES.max(limit)),
+                ..SearchParams::default()
+            }),
             limit,
             offset: 0,
             with_payload: Some(WithPayloadInterface::Bool(false)),

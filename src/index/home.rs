@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, IoContext, Result};
 
+use super::collection::{Collection, prefix_on_server};
 use super::lock::{Lock, Mode, Patience};
+use super::store::Store;
 
 /// The folder's name.
 pub const FOLDER: &str = ".incontext";
@@ -24,6 +26,8 @@ pub const VARIABLE: &str = "INCONTEXT_HOME";
 pub struct Home {
     dir: PathBuf,
     root: PathBuf,
+    /// Where the Qdrant server is, over what collections remember.
+    server: Option<String>,
 }
 
 impl Home {
@@ -38,10 +42,36 @@ impl Home {
         if let Some(dir) = chosen.or(variable) {
             let dir = from.join(dir);
             let root = dir.parent().unwrap_or(&dir).to_owned();
-            return Self { dir, root };
+            return Self { dir, root, server: None };
         }
         let root = from.ancestors().find(|folder| folder.join(FOLDER).is_dir()).unwrap_or(from);
-        Self { dir: root.join(FOLDER), root: root.to_owned() }
+        Self { dir: root.join(FOLDER), root: root.to_owned(), server: None }
+    }
+
+    /// The same folder, with the Qdrant server of its collections at `url`, wherever they remember it to be.
+    #[must_use]
+    pub fn with_server(self, url: Option<String>) -> Self {
+        Self { server: url, ..self }
+    }
+
+    /// Where a Qdrant server is said to be.
+    pub fn server(&self) -> Option<&str> {
+        self.server.as_deref()
+    }
+
+    /// Opens the collection `name`.
+    ///
+    /// # Errors
+    /// As [`Home::collection`] and [`Collection::open`].
+    pub fn open(&self, name: &str) -> Result<Collection> {
+        Ok(self.placed(Collection::open(&self.collection(name)?)?))
+    }
+
+    fn placed(&self, collection: Collection) -> Collection {
+        match &self.server {
+            Some(url) => collection.at(url),
+            None => collection,
+        }
     }
 
     pub fn dir(&self) -> &Path {
@@ -112,10 +142,12 @@ impl Home {
         Ok(names)
     }
 
-    /// Removes a collection, once nobody reads or writes it: renamed aside, which is one step, then deleted.
+    /// Removes a collection, once nobody reads or writes it: renamed aside, which is one step, then deleted. What a server
+    /// keeps of it goes last.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when there is none of that name, [`Error::Busy`] when patience runs out.
+    /// [`Error::NotFound`] when there is none of that name, [`Error::Busy`] when patience runs out, [`Error::Transient`] when its
+    /// server cannot be reached: the collection is gone here, and the error says what to delete there.
     pub fn remove(&self, name: &str, mut patience: Patience<'_>) -> Result<()> {
         let dir = self.collection(name)?;
         if !dir.is_dir() {
@@ -124,6 +156,8 @@ impl Home {
         }
         let _write = Lock::acquire(&dir.join("write.lock"), Mode::Exclusive, &mut patience)?;
         let data = Lock::data(&dir, Mode::Exclusive, &mut patience)?;
+        // One that cannot be opened can be removed, too.
+        let collection = Collection::open(&dir).map(|collection| self.placed(collection));
         let aside = self.dir.join("collections").join(format!(".removed-{}-{name}", std::process::id()));
         std::fs::rename(&dir, &aside).at("rename", &dir)?;
         drop(data);
@@ -133,7 +167,10 @@ impl Home {
                 std::fs::remove_dir_all(entry.path()).at("delete", entry.path())?;
             }
         }
-        Ok(())
+        match collection.as_ref().ok().and_then(|collection| collection.profile().server.as_ref()) {
+            Some(server) => Store::remove_from_server(server, &prefix_on_server(server)),
+            None => Ok(()),
+        }
     }
 }
 

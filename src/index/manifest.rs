@@ -236,6 +236,12 @@ impl Manifest {
         self.query("SELECT id FROM chunks ORDER BY id", |row| Ok(row.get::<_, i64>(0)? as ChunkId))
     }
 
+    /// How many chunks there are.
+    pub(crate) fn count(&self) -> Result<usize> {
+        let count = self.connection.query_row("SELECT count(*) FROM chunks", [], |row| row.get::<_, i64>(0));
+        count.map(|count| count as usize).map_err(|error| sqlite(&error))
+    }
+
     pub(crate) fn knows(&self, id: ChunkId) -> Result<bool> {
         let found = self.connection.prepare_cached("SELECT 1 FROM chunks WHERE id = ?1");
         found.and_then(|mut found| found.exists([id as i64])).map_err(|error| sqlite(&error))

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::ChunkId;
+use super::store::Point;
 
 /// A store that lives as long as the process.
 #[derive(Debug, Default)]
@@ -12,8 +13,8 @@ pub struct Memory {
 }
 
 impl Memory {
-    pub(super) fn upsert(&mut self, points: &[(ChunkId, &[f32])]) {
-        self.points.extend(points.iter().map(|&(id, vector)| (id, normalised(vector))));
+    pub(super) fn upsert(&mut self, points: &[Point]) {
+        self.points.extend(points.iter().map(|point| (point.id, normalised(point.vector))));
     }
 
     pub(super) fn delete(&mut self, ids: &[ChunkId]) {

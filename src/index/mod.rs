@@ -13,6 +13,7 @@ mod lock;
 mod manifest;
 mod memory;
 pub mod profile;
+pub mod server;
 mod space;
 pub mod store;
 #[cfg(test)]
@@ -27,7 +28,7 @@ pub use lexical::{Words, WordsWriter};
 pub use lock::{Holder, Notice, Patience};
 pub use manifest::{DocumentMeta, Known, SCHEMA_VERSION, Stats};
 pub use profile::Profile;
-pub use store::Store;
+pub use store::{Chosen, Point, Store, document_key};
 pub use writer::{Change, Recovery, Writer};
 
 use crate::text::chunk::Chunk;

@@ -29,6 +29,38 @@ pub struct Profile {
     /// Only of a collection that was calibrated; others follow the program's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<Gate>,
+    /// Only of a collection whose vectors and words a Qdrant server keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<Server>,
+}
+
+/// A Qdrant server or cluster, and how it keeps a collection.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// `http://host:6334`, or `https://`; may be edited when the server moves.
+    pub url: String,
+    /// What the collection is called there, up to the number of the time it was built; empty: a name that is nobody else's.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub collection: String,
+    /// Parts that a collection is split into, each on one machine of a cluster.
+    pub shard_number: u32,
+    /// Machines that hold each part.
+    pub replication_factor: u32,
+    pub quantization: Quantization,
+    /// Words of a chunk on the average, stop words left out: what BM25 measures a chunk's length by.
+    pub mean_length: f32,
+}
+
+/// What of the vectors a server holds in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Quantization {
+    /// Themselves.
+    #[default]
+    None,
+    /// One byte a value; what they find is compared again with the vectors on the disk.
+    Scalar,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -185,6 +217,32 @@ impl Default for Vectors {
     }
 }
 
+impl Server {
+    /// Everything but where it is; without its name there when `open`.
+    fn described(&self, open: bool) -> String {
+        let Self { url: _, collection, shard_number, replication_factor, quantization, mean_length } = self;
+        let name = if open || collection.is_empty() { "" } else { collection };
+        let quantization = format!("{quantization:?}").to_lowercase();
+        format!(
+            "vectors on a Qdrant server ({name}{}shard_number {shard_number}, replication_factor {replication_factor}, quantization {quantization}, mean_length {mean_length})",
+            if name.is_empty() { "" } else { ", " }
+        )
+    }
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            collection: String::new(),
+            shard_number: 1,
+            replication_factor: 1,
+            quantization: Quantization::None,
+            mean_length: 80.0,
+        }
+    }
+}
+
 impl Default for Lexical {
     fn default() -> Self {
         Self { language: Language::English, stop_words: true, stemmer: true, ranking: Ranking::default() }
@@ -217,6 +275,7 @@ impl Default for Profile {
             lexical: Lexical::default(),
             fusion: Fusion::default(),
             gate: None,
+            server: None,
         }
     }
 }
@@ -266,6 +325,12 @@ impl Profile {
             (k.is_finite() && k >= 0.0, "fusion: k >= 0"),
             ((0.0..=1.0).contains(&alpha), "fusion: 0 <= alpha <= 1"),
             (candidates > 0, "fusion: candidates > 0"),
+            (self.server.as_ref().is_none_or(|s| s.shard_number > 0), "server: shard_number > 0"),
+            (self.server.as_ref().is_none_or(|s| s.replication_factor > 0), "server: replication_factor > 0"),
+            (
+                self.server.as_ref().is_none_or(|s| s.mean_length.is_finite() && s.mean_length > 0.0),
+                "server: mean_length > 0",
+            ),
         ];
         match rules.iter().find(|(holds, _)| !holds) {
             None => Ok(()),
@@ -323,7 +388,18 @@ impl Profile {
             return Some(("distance", name(&self.vectors), name(&other.vectors)));
         }
         let (a, b) = (lexical(&self.lexical), lexical(&other.lexical));
-        (a != b).then_some(("word analysis", a, b))
+        if a != b {
+            return Some(("word analysis", a, b));
+        }
+        let kept = |own: &Self, other: &Self| match &own.server {
+            None => "vectors in its own folder".to_owned(),
+            Some(server) => {
+                let one_is_open = other.server.as_ref().is_some_and(|other| other.collection.is_empty());
+                server.described(one_is_open)
+            }
+        };
+        let (a, b) = (kept(self, other), kept(other, self));
+        (a != b).then_some(("its", a, b))
     }
 }
 

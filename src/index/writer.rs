@@ -17,21 +17,28 @@
 //!
 //! One writer at a time holds `write.lock`. Readers are kept out (`data.lock`) only while a batch is applied, and the
 //! vector shard is open only then.
+//!
+//! A Qdrant server takes vectors and words in one step, and readers need not wait for it: what it has been given is unknown to
+//! the manifest, hence invisible, and what it has yet to forget likewise. They are kept out while the batch is recorded.
 
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, IoContext, Result};
 use crate::files;
 use crate::text::chunk::Chunk;
 
 use super::ChunkId;
-use super::collection::{Difference, PROFILE, current_profile, settings, vectors_dir, words_dir};
+use super::collection::{
+    Difference, PROFILE, current_profile, name_on_server, prefix_on_server, settings, vectors_dir, words_dir,
+};
 use super::lexical::{Words, WordsWriter};
 use super::lock::{Lock, Mode, Patience};
 use super::manifest::{self, DocumentMeta, Entry, Folders, Known, Manifest};
 use super::profile::Profile;
+use super::server::Server;
 use super::space;
-use super::store::Store;
+use super::store::{Point, Store};
 
 /// What happens to one document.
 #[derive(Debug, Clone)]
@@ -64,6 +71,9 @@ pub(crate) enum Step {
     VectorsDeleted,
     WordsDeleted,
 }
+
+const SMALLEST_BATCH: usize = 128;
+const LARGEST_BATCH: usize = 4096;
 
 /// New chunks' vectors, under the ids they were given.
 type Vectors = Vec<(ChunkId, Vec<f32>)>;
@@ -107,20 +117,29 @@ impl Writer {
         };
         let manifest = match opened {
             None => {
+                let profile = &named(dir, profile);
                 // First the stores: once there is a manifest there is a collection, and it can be searched.
                 make_stores(dir, profile, Folders { vectors: 0, words: 0 })?;
                 let manifest = Manifest::create(&path, profile)?;
                 write_profile(dir, profile)?;
                 manifest
             }
-            Some(manifest) if rebuild => emptied(dir, manifest, profile)?,
+            Some(manifest) if rebuild => emptied(dir, manifest, &named(dir, profile))?,
             Some(manifest) => {
                 manifest.profile()?.check(profile)?;
                 manifest
             }
         };
-        let profile = current_profile(dir, &manifest)?;
-        if !dir.join(PROFILE).exists() {
+        let wanted = profile.server.as_ref();
+        let mut profile = current_profile(dir, &manifest)?;
+        let moved = match (&mut profile.server, wanted) {
+            (Some(server), Some(wanted)) if server.url != wanted.url => {
+                server.url.clone_from(&wanted.url);
+                true
+            }
+            _ => false,
+        };
+        if moved || !dir.join(PROFILE).exists() {
             write_profile(dir, &profile)?;
         }
         let recovery = Recovery::default();
@@ -147,6 +166,16 @@ impl Writer {
     /// [`Error::Corrupt`] when the manifest cannot be read.
     pub fn documents(&self) -> Result<Vec<Known>> {
         self.manifest.documents()
+    }
+
+    /// Chunks that make a batch worth its while: some, so that little is lost with a process that is killed, and more when
+    /// there are many, because opening the stores takes the longer the more they hold.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when the manifest cannot be read.
+    pub fn batch_size(&self) -> Result<usize> {
+        let there = if self.profile.server.is_some() { 0 } else { self.manifest.count()? };
+        Ok((there / 256).clamp(SMALLEST_BATCH, LARGEST_BATCH))
     }
 
     /// Applies all changes of `batch`, in order, or none: readers see the collection before or after it, and so does
@@ -179,6 +208,9 @@ impl Writer {
     fn apply_checked(&mut self, batch: Vec<Change>) -> Result<()> {
         let (entries, vectors) = self.numbered(batch)?;
         self.reached(Step::Reserved)?;
+        if self.profile.server.is_some() {
+            return self.apply_on_server(&entries, &vectors);
+        }
         // Analysing words takes longest and is not seen before the commit: done while readers may still read.
         for entry in &entries {
             if let Entry::Put { chunks, .. } = entry {
@@ -192,7 +224,7 @@ impl Writer {
         let mut store: Option<Store> = None;
         if !vectors.is_empty() {
             let store = store.insert(self.store()?);
-            let points: Vec<_> = vectors.iter().map(|(id, vector)| (*id, vector.as_slice())).collect();
+            let points: Vec<_> = vectors.iter().map(|(id, vector)| Point::bare(*id, vector)).collect();
             store.upsert(&points)?;
             self.reached(Step::VectorsAdded)?;
             store.flush()?;
@@ -220,6 +252,34 @@ impl Writer {
         Ok(())
     }
 
+    /// The same where vectors and words are one step.
+    fn apply_on_server(&mut self, entries: &[Entry], vectors: &Vectors) -> Result<()> {
+        let mut store = self.store()?;
+        let texts: Vec<(&str, String)> = entries
+            .iter()
+            .flat_map(|entry| match entry {
+                Entry::Put { document, chunks } => {
+                    let path = document.path.as_str();
+                    chunks.iter().map(|(_, chunk)| (path, chunk.embedded_text())).collect()
+                }
+                Entry::Remove { .. } | Entry::Touch { .. } => Vec::new(),
+            })
+            .collect();
+        let points = vectors.iter().zip(&texts);
+        let points: Vec<Point> =
+            points.map(|((id, vector), (path, text))| Point { id: *id, vector, text, path }).collect();
+        store.upsert(&points)?;
+        self.reached(Step::VectorsAdded)?;
+
+        let data = Lock::data(&self.dir, Mode::Exclusive, &mut Patience::default())?;
+        let gone = self.manifest.record(entries)?;
+        drop(data);
+        self.reached(Step::Recorded)?;
+
+        store.delete(&gone)?;
+        self.reached(Step::VectorsDeleted)
+    }
+
     /// Waits for merges under way and, when many vectors have come, builds the graph over them. The work is done on a
     /// copy while readers go on with the old one.
     ///
@@ -231,6 +291,9 @@ impl Writer {
         }
         if let Some(words) = self.words.take() {
             words.close()?;
+        }
+        if self.profile.server.is_some() {
+            return Ok(());
         }
         let before = self.manifest.folders()?;
         let old = vectors_dir(&self.dir, before);
@@ -265,7 +328,7 @@ impl Writer {
     }
 
     fn store(&self) -> Result<Store> {
-        Store::edge(&vectors_dir(&self.dir, self.manifest.folders()?), settings(&self.profile))
+        open_store(&self.dir, &self.profile, self.manifest.folders()?, false)
     }
 
     fn words(&mut self) -> Result<&mut WordsWriter> {
@@ -308,23 +371,46 @@ impl Writer {
         // What was added but not committed goes with it.
         self.words = None;
         let known = self.manifest.ids()?;
-        let mut folders = self.manifest.folders()?;
+        let vectors = self.recover_vectors(&known)?;
+        let words = match self.profile.server {
+            Some(_) => Difference::default(),
+            None => self.recover_words(&known)?,
+        };
+        let folders = self.manifest.folders()?;
+        sweep_stores(&self.dir, &self.profile, folders)?;
+        let lost = [vectors.missing, words.missing].concat();
+        let stale = if lost.is_empty() { 0 } else { self.manifest.mark_stale(&lost)? };
+        self.unfinished = false;
+        Ok(Recovery { deleted: vectors.unknown.len() + words.unknown.len(), stale })
+    }
 
-        let opened = self.store().and_then(|store| store.ids().map(|ids| (store, ids)));
+    fn recover_vectors(&mut self, known: &[ChunkId]) -> Result<Difference> {
+        let opened = self.store().and_then(|store| {
+            // Asking a server for the ids of ten million chunks takes minutes, for their number no time. Only a process that
+            // was killed leaves some behind, and then there are more.
+            let as_many = self.profile.server.is_some() && store.count()? == known.len();
+            let ids = if as_many { known.to_vec() } else { store.ids()? };
+            Ok((store, ids))
+        });
         let (mut store, vectors) = match opened {
             Err(Error::Corrupt(_)) => {
-                folders.vectors += 1;
+                let before = self.manifest.folders()?;
+                let folders = Folders { vectors: before.vectors + 1, ..before };
+                let store = open_store(&self.dir, &self.profile, folders, true)?;
                 self.manifest.set_folders(folders)?;
-                (self.store()?, Vec::new())
+                (store, Vec::new())
             }
             opened => opened?,
         };
-        let vectors = Difference::between(&known, &vectors);
-        if !vectors.unknown.is_empty() {
-            store.delete(&vectors.unknown)?;
+        let difference = Difference::between(known, &vectors);
+        if !difference.unknown.is_empty() {
+            store.delete(&difference.unknown)?;
             store.flush()?;
         }
+        Ok(difference)
+    }
 
+    fn recover_words(&mut self, known: &[ChunkId]) -> Result<Difference> {
         let lexical = self.profile.lexical.clone();
         let read = |writer: &mut Self| {
             writer.words()?;
@@ -334,26 +420,19 @@ impl Writer {
         let words = match read(self) {
             Err(Error::Corrupt(_)) => {
                 self.words = None;
-                folders.words += 1;
-                self.manifest.set_folders(folders)?;
+                let before = self.manifest.folders()?;
+                self.manifest.set_folders(Folders { words: before.words + 1, ..before })?;
                 read(self)?
             }
             words => words?,
         };
-        let words = Difference::between(&known, &words);
-        if !words.unknown.is_empty() {
+        let difference = Difference::between(known, &words);
+        if !difference.unknown.is_empty() {
             let writer = self.words()?;
-            writer.delete(&words.unknown);
+            writer.delete(&difference.unknown);
             writer.commit()?;
         }
-
-        drop(store);
-        sweep(&self.dir.join("vectors"), folders.vectors)?;
-        sweep(&self.dir.join("words"), folders.words)?;
-        let lost = [vectors.missing, words.missing].concat();
-        let stale = if lost.is_empty() { 0 } else { self.manifest.mark_stale(&lost)? };
-        self.unfinished = false;
-        Ok(Recovery { deleted: vectors.unknown.len() + words.unknown.len(), stale })
+        Ok(difference)
     }
 }
 
@@ -370,6 +449,7 @@ fn added_bytes(batch: &[Change]) -> u64 {
 /// manifest's own copy counts, so no moment is without a valid one.
 fn emptied(dir: &Path, mut manifest: Manifest, profile: &Profile) -> Result<Manifest> {
     let _data = Lock::data(dir, Mode::Exclusive, &mut Patience::default())?;
+    let before = current_profile(dir, &manifest).or_else(|_| manifest.profile())?;
     let toml = dir.join(PROFILE);
     if toml.exists() {
         std::fs::remove_file(&toml).at("delete", &toml)?;
@@ -379,7 +459,24 @@ fn emptied(dir: &Path, mut manifest: Manifest, profile: &Profile) -> Result<Mani
     make_stores(dir, profile, folders)?;
     manifest.reset(profile, folders)?;
     write_profile(dir, profile)?;
+    if let Some(server) = before.server.as_ref().filter(|_| before.server != profile.server) {
+        // Swept by nobody else: it is another server's now, or none's.
+        Store::remove_from_server(server, &prefix_on_server(server))?;
+    }
     Ok(manifest)
+}
+
+/// `profile`, its collection on a server with a name that is nobody else's.
+fn named(dir: &Path, profile: &Profile) -> Profile {
+    let mut profile = profile.clone();
+    if let Some(server) = profile.server.as_mut().filter(|server| server.collection.is_empty()) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        let seed = format!("{}{now}{}", dir.display(), std::process::id());
+        let unique = &blake3::hash(seed.as_bytes()).to_hex()[..12];
+        let name = dir.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        server.collection = format!("incontext-{name}-{unique}");
+    }
+    profile
 }
 
 /// Removes a manifest that cannot be read. Its log goes first: SQLite would play it back into the next manifest.
@@ -399,12 +496,41 @@ fn discard(dir: &Path, manifest: &Path) -> Result<()> {
 /// Makes empty stores in `folders`, which the manifest does not name yet: whatever is there is the half-made work of a
 /// process that was killed.
 fn make_stores(dir: &Path, profile: &Profile, folders: Folders) -> Result<()> {
+    if profile.server.is_some() {
+        return open_store(dir, profile, folders, true).map(drop);
+    }
     let (vectors, words) = (vectors_dir(dir, folders), words_dir(dir, folders));
     for left in [&vectors, &words].into_iter().filter(|left| left.exists()) {
         std::fs::remove_dir_all(left).at("delete", left)?;
     }
     Store::edge(&vectors, settings(profile))?.flush()?;
     WordsWriter::open(&words, &profile.lexical)?.commit()
+}
+
+/// The vectors that `folders` says, wherever they are; on a server a `new` collection is made, in a folder one always is.
+fn open_store(dir: &Path, profile: &Profile, folders: Folders, new: bool) -> Result<Store> {
+    match &profile.server {
+        None => Store::edge(&vectors_dir(dir, folders), settings(profile)),
+        Some(server) => {
+            let name = name_on_server(server, folders);
+            Store::server(&name, server, settings(profile), &profile.lexical, new)
+        }
+    }
+}
+
+/// Deletes whatever an earlier build has left.
+fn sweep_stores(dir: &Path, profile: &Profile, folders: Folders) -> Result<()> {
+    if let Some(server) = &profile.server {
+        Server::sweep(server, &prefix_on_server(server), Some(&name_on_server(server, folders)))?;
+    }
+    for (kind, current) in [("vectors", folders.vectors), ("words", folders.words)] {
+        match dir.join(kind) {
+            kept if profile.server.is_none() => sweep(&kept, current)?,
+            left if left.exists() => std::fs::remove_dir_all(&left).at("delete", &left)?,
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Written aside, synced, renamed.

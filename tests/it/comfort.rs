@@ -253,6 +253,7 @@ fn every_setting_says_where_it_comes_from() {
     prompt qa/grounded default
     rerank none default
     device cpu default
+    qdrant_url embedded default
     models [HERE]/models environment variable INCONTEXT_MODELS
     hub cache [HERE]/huggingface/hub environment variable XDG_CACHE_HOME
     hub https://huggingface.co default
@@ -312,10 +313,13 @@ fn help_in_short_and_at_length() {
       help         Show a command's help
 
     Options:
-          --home <DIR>  Folder for built data [default: `.incontext`, found by walking up as git does]
-      -q, --quiet       Say nothing but results and errors
-      -h, --help        Print help (see more with '--help')
-      -V, --version     Print version
+          --home <DIR>        Folder for built data [default: `.incontext`, found by walking up as git
+                              does]
+          --qdrant-url <URL>  Keep vectors and words on this Qdrant server [default: in the folder for
+                              built data]
+      -q, --quiet             Say nothing but results and errors
+      -h, --help              Print help (see more with '--help')
+      -V, --version           Print version
     "#);
     insta::assert_snapshot!(folder.shown(&["--help"]), @r#"
     exit 0
@@ -355,6 +359,9 @@ fn help_in_short_and_at_length() {
           --home <DIR>
               Folder for built data [default: `.incontext`, found by walking up as git does]
 
+          --qdrant-url <URL>
+              Keep vectors and words on this Qdrant server [default: in the folder for built data]
+
       -q, --quiet
               Say nothing but results and errors
 
@@ -390,6 +397,8 @@ fn help_in_short_and_at_length() {
       INCONTEXT_PROMPT           prompt template, as --prompt
       INCONTEXT_RERANK           cross-encoder, as --rerank
       INCONTEXT_DEVICE           where models compute, as --device
+      INCONTEXT_QDRANT_URL       Qdrant server, as --qdrant-url
+      INCONTEXT_QDRANT_API_KEY   key that goes with it
       INCONTEXT_MODELS           folder for model files
       INCONTEXT_OFFLINE          1: never touch the network
       INCONTEXT_OPENAI_BASE_URL  where openai:NAME is served
@@ -469,6 +478,9 @@ fn help_in_short_and_at_length() {
           --home <DIR>
               Folder for built data [default: `.incontext`, found by walking up as git does]
 
+          --qdrant-url <URL>
+              Keep vectors and words on this Qdrant server [default: in the folder for built data]
+
       -q, --quiet
               Say nothing but results and errors
 
@@ -498,8 +510,11 @@ fn help_in_short_and_at_length() {
       -h, --help  Print help (see more with '--help')
 
     With every command:
-          --home <DIR>  Folder for built data [default: `.incontext`, found by walking up as git does]
-      -q, --quiet       Say nothing but results and errors
+          --home <DIR>        Folder for built data [default: `.incontext`, found by walking up as git
+                              does]
+          --qdrant-url <URL>  Keep vectors and words on this Qdrant server [default: in the folder for
+                              built data]
+      -q, --quiet             Say nothing but results and errors
     "#);
 }
 

@@ -24,11 +24,14 @@ mod incremental;
 #[cfg(unix)]
 mod kill;
 mod mock;
+mod qdrant;
 mod quickstart;
 mod real_endpoint;
 mod regressions;
 mod rerank;
 mod run;
 mod seeds;
+mod server;
+mod stores;
 mod tiny;
 mod r#where;

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_incontext");
 
 /// Settings that would make a run depend on who runs it.
-pub const SETTINGS: [&str; 19] = [
+pub const SETTINGS: [&str; 23] = [
     "INCONTEXT_HOME",
     "INCONTEXT_COLLECTION",
     "INCONTEXT_EMBEDDER",
@@ -22,6 +22,10 @@ pub const SETTINGS: [&str; 19] = [
     "INCONTEXT_PROMPT",
     "INCONTEXT_RERANK",
     "INCONTEXT_DEVICE",
+    "INCONTEXT_QDRANT_URL",
+    "INCONTEXT_QDRANT_API_KEY",
+    "QDRANT_API_KEY",
+    "SSL_CERT_FILE",
     "INCONTEXT_OPENAI_BASE_URL",
     "INCONTEXT_OPENAI_API_KEY",
     "OPENAI_BASE_URL",

@@ -20,7 +20,7 @@ use crate::engine::ask::{FORMAT, is_fit};
 use crate::engine::chat::{Conversation, StandAlone};
 use crate::error::{Error, Result};
 use crate::generate::Generator;
-use crate::index::{Collection, Filter};
+use crate::index::Filter;
 use crate::prompt::Library;
 use crate::retrieve::rerank::CrossEncoder;
 
@@ -63,7 +63,7 @@ impl<'a> Session<'a> {
     /// As `ask`: a collection, a model or a template that is not there or does not fit.
     pub fn begin(command: &Chat, settings: &Settings, printer: &'a Printer) -> Result<Self> {
         let collection = settings.collection(command.collection.as_deref());
-        let opened = Collection::open(&settings.home.collection(&collection)?)?;
+        let opened = settings.home.open(&collection)?;
         let filter = command.narrow.filter(settings);
         let opened = narrow::only(&filter, opened, printer)?;
         let device = settings.device(command.device)?;
@@ -116,7 +116,7 @@ impl<'a> Session<'a> {
             conversation: self.conversation.clone(),
             settings: Arc::clone(&self.settings),
             device: self.device.clone(),
-            collection: self.settings.home.collection(&self.collection)?,
+            collection: self.collection.clone(),
             filter: self.filter.clone(),
             embedder: Arc::clone(&self.embedder),
             reranker: self.reranker.clone(),
@@ -321,7 +321,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// `NotFound` when there is none; as [`narrow::only`] and [`load::collection_embedder`]. Then the collection is the one it was.
     pub fn switch_collection(&mut self, name: &str) -> Result<()> {
-        let opened = Collection::open(&self.settings.home.collection(name)?)?;
+        let opened = self.settings.home.open(name)?;
         let opened = narrow::only(&self.filter, opened, self.printer)?;
         let (embedder, settings) = (Arc::clone(&self.embedder), Arc::clone(&self.settings));
         let device = self.device.clone();

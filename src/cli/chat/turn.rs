@@ -3,7 +3,6 @@
 //! Everything it needs is shared or its own, so that it can be left behind. The collection is opened anew: what an ingest
 //! did meanwhile is seen, and nobody waits for a person who thinks.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use candle_core::Device;
@@ -32,7 +31,7 @@ pub struct Job {
     pub settings: Arc<Settings>,
     pub device: Device,
     /// The collection's folder.
-    pub collection: PathBuf,
+    pub collection: String,
     /// What of it is to be looked in.
     pub filter: Filter,
     pub embedder: Arc<Embedder>,
@@ -80,7 +79,7 @@ pub struct ShownPrompt {
 impl Job {
     /// The turn, and the embedder it was made with: another than before when the collection was built anew meanwhile.
     pub fn run(self, teller: &Teller<Event>) -> Result<(Turn, Arc<Embedder>)> {
-        let collection = Collection::open(&self.collection)?.only(self.filter);
+        let collection = self.settings.home.open(&self.collection)?.only(self.filter);
         let embedder = matching(&collection, self.embedder, &self.device, &self.settings)?;
         let stand_alone = match self.literal {
             true => StandAlone::literal(&self.asked),

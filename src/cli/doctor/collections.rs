@@ -32,8 +32,7 @@ pub(super) fn check(settings: &Settings, encoders: &mut Encoders, report: &mut R
 
 fn examine(name: &str, settings: &Settings, encoders: &mut Encoders, report: &mut Report) -> Result<()> {
     let subject = format!("collection {name}");
-    let dir = settings.home.collection(name)?;
-    let collection = Collection::open(&dir)?;
+    let collection = settings.home.open(name)?;
     let patience = Patience { limit: Duration::from_secs(2), ..Patience::default() };
     let reader = collection.read(patience)?;
     let (documents, stats, agreement) = (reader.documents()?, reader.stats()?, reader.verify()?);

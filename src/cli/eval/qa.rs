@@ -17,7 +17,7 @@ use crate::eval::data::Source;
 use crate::eval::qa::{Judged, Question, Said, Scores};
 use crate::eval::stats::{Bootstrap, Estimate};
 use crate::files;
-use crate::index::Collection;
+
 use crate::prompt::Library;
 
 /// Judge answers: exact match, F1, refusals, citations, latency
@@ -76,7 +76,7 @@ pub fn run(command: &Qa, settings: &Settings, printer: &Printer) -> Result<Endin
     let source = Source::read(&command.questions)?;
     let questions = Question::all(&source)?;
     let name = settings.collection(command.collection.as_deref());
-    let collection = Collection::open(&settings.home.collection(&name)?)?;
+    let collection = settings.home.open(&name)?;
     let device = settings.device(command.device)?;
     let embedder = load::collection_embedder(&collection, command.embedder.as_deref(), &device, settings)?;
     let reranker = load::reranker(command.rerank.as_deref(), &device, settings)?;

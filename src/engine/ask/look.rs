@@ -61,7 +61,7 @@ impl Looking<'_> {
         let reach = if asked.kind == Kind::Definition { POOL_OF_DEFINITIONS } else { POOL };
         let mut pool = found.hits(&reader, reach)?;
         let far = pool.split_off(POOL.min(pool.len()));
-        let idf: BTreeMap<String, f32> = reader.words()?.query_terms(question)?.into_iter().collect();
+        let idf: BTreeMap<String, f32> = reader.query_terms(question)?.into_iter().collect();
         let best = pool.first().map(|hit| hit.passage.chunk.embedded_text()).unwrap_or_default();
         let ids: Vec<ChunkId> = pool.iter().map(|hit| hit.passage.id).collect();
         let vectors = reader.vectors(&ids)?.into_iter().map(Option::unwrap_or_default);

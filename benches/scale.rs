@@ -5,11 +5,12 @@
 //! passages, so chunks are drawn from them: the vector is a real one plus noise a quarter of its length (their cosine is about
 //! 0.97), the text the first half of one passage and the second half of
 //! another. Questions are titles, embedded as they are. Each size runs in a process of its own, for the sake of its peak memory.
+//! `COLLECTIONS=DIR` keeps the collections, and asks those that are there.
 
 mod common;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use candle_core::Device;
@@ -18,7 +19,7 @@ use incontext::engine::search::{Mode, Query, search};
 use incontext::hub;
 use incontext::index::store::Settings;
 use incontext::index::{
-    Change, Collection, Condition, DocumentMeta, Filter, Patience, Profile, Store, Writer,
+    Change, Collection, Condition, DocumentMeta, Filter, Patience, Profile, Reader, Store, Writer,
 };
 use incontext::text::chunk::Chunk;
 use incontext::text::document::{Format, Origin};
@@ -67,50 +68,60 @@ fn one(size: usize, vectors: &Path) {
     let number = |bytes: &[u8]| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
     let real = bytes_of_vectors.chunks(4 * embedder.dimension());
     let real: Vec<Vec<f32>> = real.map(|vector| vector.chunks(4).map(number).collect()).collect();
-    let folder = tempfile::tempdir().expect("a folder");
-    // Not what `embed` needs, but what a collection does.
-    let before = resident();
-
-    let dir = folder.path().join("c");
-    let profile = Profile::default();
-    let mut writer = Writer::open(&dir, &profile, false, Patience::default()).expect("a collection");
-    let mut random = Random(1);
-    let begun = Instant::now();
-    let mut start = 0;
-    while start < size {
-        let end = size.min(start + writer.batch_size().expect("reads"));
-        let documents = (start..end).step_by(DOCUMENT);
-        let batch = documents.map(|first| document(first, end, &passages, &real, &mut random)).collect();
-        writer.apply(batch).expect("a batch is written");
-        start = end;
+    let temporary = tempfile::tempdir().expect("a folder");
+    let folder = std::env::var_os("COLLECTIONS").map_or_else(|| temporary.path().to_owned(), PathBuf::from);
+    let dir = folder.join(size.to_string());
+    if !dir.exists() {
+        build(size, &dir, &passages, &real);
     }
-    let written = begun.elapsed().as_secs_f64();
-    let begun = Instant::now();
-    writer.finish().expect("the graph is built");
-    let finished = begun.elapsed().as_secs_f64();
-    let built = peak();
-    let begun = Instant::now();
-    drop(Writer::open(&dir, &profile, false, Patience::default()).expect("it opens again"));
-    let reopened = begun.elapsed().as_secs_f64();
+    ask(size, &dir, &passages, &embedder);
+}
 
+fn build(size: usize, dir: &Path, passages: &[(String, String)], real: &[Vec<f32>]) {
+    // Not what the collection does, but what `embed` needs.
+    let before = status("VmRSS:");
+    let profile = Profile::default();
+    let mut writer = Writer::open(dir, &profile, false, Patience::default()).expect("a collection");
+    let mut random = Random(1);
+    let mut start = 0;
+    let written = seconds(|| {
+        while start < size {
+            let end = size.min(start + writer.batch_size().expect("reads"));
+            let documents = (start..end).step_by(DOCUMENT);
+            let batch = documents.map(|first| document(first, end, passages, real, &mut random)).collect();
+            writer.apply(batch).expect("a batch is written");
+            start = end;
+        }
+    });
+    let finished = seconds(|| writer.finish().expect("the graph is built"));
+    println!(
+        "{size} chunks: written {:.0} a second, graph {finished:.1} s, {} MB on disk, memory {} MB at most ({before} before)",
+        size as f64 / written,
+        bytes(dir) / 1_000_000,
+        status("VmHWM:"),
+    );
+}
+
+fn ask(size: usize, dir: &Path, passages: &[(String, String)], embedder: &Embedder) {
+    let profile = Profile::default();
+    let reopened = seconds(|| {
+        drop(Writer::open(dir, &profile, false, Patience::default()).expect("it opens again"));
+    });
     let questions: Vec<String> =
         (0..QUESTIONS).map(|at| passages[at * 13 % passages.len()].0.clone()).collect();
-    let collection = Collection::open(&dir).expect("it is there");
+    let collection = Collection::open(dir).expect("it is there");
     let fusion = collection.profile().fusion;
-    let query = |at: usize| Query::new(&questions[at], Mode::Hybrid, Some(&embedder)).expect("embeds");
-    let find = |reader: &incontext::index::Reader, query: &Query| {
-        search(reader, &fusion, query, 10).expect("finds").hits(reader, 10).expect("reads").len()
+    let query = |at: usize| Query::new(&questions[at], Mode::Hybrid, Some(embedder)).expect("embeds");
+    let find = |reader: &Reader, query: &Query| {
+        let found = search(reader, &fusion, query, 10).expect("finds");
+        assert!(!found.hits(reader, 10).expect("reads").is_empty());
     };
-    let cold = median(20, |at| {
-        let reader = collection.read(Patience::default()).expect("reads");
-        find(&reader, &query(at));
-    });
+    let cold = median(20, |at| find(&collection.read(Patience::default()).expect("reads"), &query(at)));
     let reader = collection.read(Patience::default()).expect("reads");
     let queries: Vec<Query> = (0..QUESTIONS).map(query).collect();
-    find(&reader, &queries[0]);
-    let whole = median(QUESTIONS, |at| {
-        find(&reader, &query(at));
-    });
+    queries.iter().for_each(|query| find(&reader, query));
+    let whole = median(QUESTIONS, |at| find(&reader, &query(at)));
+    let embedding = median(QUESTIONS, |at| drop(query(at)));
     let dense = median(QUESTIONS, |at| drop(reader.dense(&queries[at].vector, 100).expect("finds")));
     let lexical = median(QUESTIONS, |at| drop(reader.lexical(&questions[at], 100).expect("finds")));
     drop(reader);
@@ -120,24 +131,23 @@ fn one(size: usize, vectors: &Path) {
     let reader = chosen.read(Patience::default()).expect("reads");
     let choosing = begun.elapsed().as_secs_f64();
     find(&reader, &queries[0]);
-    let filtered = median(QUESTIONS, |at| {
-        find(&reader, &query(at));
-    });
+    let filtered = median(QUESTIONS, |at| find(&reader, &query(at)));
     drop(reader);
+    let [whole, embedding, dense, lexical, cold, filtered, choosing] =
+        [whole, embedding, dense, lexical, cold, filtered, choosing].map(|seconds| seconds * 1e3);
     println!(
-        "{size} chunks: written {:.0} a second, graph {finished:.1} s, opened for writing {reopened:.2} s, {} MB on disk, \
-         memory {built} MB at most ({before} before)\n    search warm {:.1} ms (dense {:.1}, lexical {:.1}), opened anew \
-         {:.0} ms; among a tenth {:.1} ms after choosing {:.0} ms; recall@10 {:.3}",
-        size as f64 / written,
-        bytes(&dir) / 1_000_000,
-        whole * 1e3,
-        dense * 1e3,
-        lexical * 1e3,
-        cold * 1e3,
-        filtered * 1e3,
-        choosing * 1e3,
-        recall(&dir, &profile, &queries),
+        "{size} chunks: search {whole:.1} ms (embedding {embedding:.1}, dense {dense:.1}, lexical {lexical:.1}), opened \
+         anew {cold:.0} ms; among a tenth {filtered:.1} ms after choosing {choosing:.0} ms; recall@10 {:.3}; opened for \
+         writing {reopened:.2} s; memory {} MB",
+        recall(dir, &profile, &queries),
+        status("VmRSS:"),
     );
+}
+
+fn seconds(work: impl FnOnce()) -> f64 {
+    let begun = Instant::now();
+    work();
+    begun.elapsed().as_secs_f64()
 }
 
 /// Of the ten nearest by comparing everything, how many the collection finds.
@@ -267,15 +277,7 @@ fn allocated(file: &Path) -> u64 {
     file.metadata().map_or(0, |about| about.len())
 }
 
-/// Megabytes this process holds now, and held at most.
-fn resident() -> u64 {
-    status("VmRSS:")
-}
-
-fn peak() -> u64 {
-    status("VmHWM:")
-}
-
+/// Megabytes this process holds now (`VmRSS:`) or held at most (`VmHWM:`), where the system tells.
 fn status(of: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(of));

@@ -30,11 +30,11 @@ pub enum Key {
     QdrantUrl,
 }
 
-/// What `--rerank` is called when there is none.
-pub const NO_RERANKER: &str = "none";
-
 /// Instead of a server's address: vectors and words are kept by this program, in the collection's own folder.
 pub const EMBEDDED: &str = "embedded";
+
+/// What `--rerank` is called when there is none.
+pub const NO_RERANKER: &str = "none";
 
 impl Key {
     pub const ALL: [Self; 7] = [

@@ -297,3 +297,13 @@ fn what_is_no_address_is_refused_before_anything_is_made() {
     "#);
     assert!(!folder.at(".incontext/collections/default").exists());
 }
+
+#[test]
+fn what_answers_but_is_no_qdrant_is_told_apart() {
+    let other = crate::mock::Server::start(|_, _| crate::mock::Reply::error("400 Bad Request", "what?"));
+    let folder = folder(1);
+    let url = other.url.trim_end_matches("/v1").to_owned();
+    let ran = folder.run(&first(&["--qdrant-url", &url]));
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.err.contains("does not speak gRPC") && ran.err.contains("6334"), "{ran:?}");
+}

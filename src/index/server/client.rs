@@ -141,7 +141,7 @@ fn unreachable(said: &str) -> (String, String) {
         () if is(&["dns error", "failed to lookup", "Name or service not known"]) => {
             ("there is no such host", "correct --qdrant-url")
         }
-        () if is(&["InvalidMessage", "invalid HTTP", "frame", "HTTP/1", "CorruptMessage"]) => (
+        () if is(&["InvalidMessage", "invalid HTTP", "http2 error", "HTTP/1", "CorruptMessage"]) => (
             "what answers there does not speak gRPC",
             "Qdrant's gRPC port is 6334, 6333 is another; https:// only where the server has TLS",
         ),

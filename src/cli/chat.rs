@@ -15,10 +15,10 @@ use std::path::Path;
 
 use clap::Args;
 
-use super::ask::How;
+use super::answers::{How, With};
 use super::printer::Printer;
 use super::settings::Settings;
-use super::{Ending, device, help, narrow};
+use super::{Ending, help, narrow};
 use crate::engine::chat::courtesy;
 use crate::error::Result;
 use command::{Command, Typed};
@@ -41,24 +41,8 @@ pub struct Chat {
     /// How answers come about
     #[arg(long, value_enum, default_value_t = How::Auto)]
     answer: How,
-    /// Generator: catalogue name, directory, GGUF file, or openai:NAME at an endpoint [default: smollm2-135m-instruct]
-    #[arg(long, value_name = "NAME|PATH")]
-    model: Option<String>,
-    /// Encoder, if it is not where the collection's was [default: the collection's]
-    #[arg(long, value_name = "NAME|DIR")]
-    embedder: Option<String>,
-    /// Prompt template: task/name, or a .j2 file [default: chat/grounded]
-    #[arg(long, value_name = "NAME|FILE")]
-    prompt: Option<String>,
-    /// Passages to read [default: 3 for a model below 300M parameters, else 5]
-    #[arg(short, value_parser = clap::value_parser!(u16).range(1..=20))]
-    k: Option<u16>,
-    /// Cross-encoder that reads the best passages again and orders them [default: none]
-    #[arg(long, value_name = "DIR")]
-    rerank: Option<String>,
-    /// Where models of this machine compute [default: cpu]
-    #[arg(long, value_enum, value_name = "DEVICE")]
-    device: Option<device::Kind>,
+    #[command(flatten)]
+    with: With,
     /// Print each answer as JSON on a line of its own
     #[arg(long)]
     json: bool,

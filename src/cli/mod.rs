@@ -3,6 +3,7 @@
 //! One file a command, one function each. Commands return errors; this file prints them. What a command's doc comment
 //! says first is its line in `--help`, what follows its `--help` of its own.
 
+mod answers;
 mod ask;
 mod calibrate;
 mod chat;

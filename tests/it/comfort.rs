@@ -449,7 +449,7 @@ fn help_in_short_and_at_length() {
               Encoder, if it is not where the collection's was [default: the collection's]
 
           --prompt <NAME|FILE>
-              Prompt template: task/name, or a .j2 file [default: qa/grounded]
+              Prompt template: task/name, or a .j2 file [default: qa/grounded; in chat, chat/grounded]
 
           --rerank <DIR>
               Cross-encoder that reads the best passages again and orders them [default: none]

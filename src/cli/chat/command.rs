@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use crate::cli::ask::How;
+use crate::cli::answers::How;
 use crate::error::{Error, Result};
 use crate::text::slip;
 

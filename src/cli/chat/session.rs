@@ -10,7 +10,8 @@ use serde_json::json;
 
 use super::turn::{Event, Job, Prompts, ShownPrompt, Source, matching};
 use super::{Chat, save, work};
-use crate::cli::ask::{self, How};
+use crate::cli::answers::{How, Loaded};
+use crate::cli::ask;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::printer::Printer;
 use crate::cli::settings::{Key, Settings, Source as Decided};
@@ -66,22 +67,14 @@ impl<'a> Session<'a> {
         let opened = settings.home.open(&collection)?;
         let filter = command.narrow.filter(settings);
         let opened = narrow::only(&filter, opened, printer)?;
-        let device = settings.device(command.device)?;
-        let embedder = load::collection_embedder(&opened, command.embedder.as_deref(), &device, settings)?;
-        let reranker = load::reranker(command.rerank.as_deref(), &device, settings)?;
-        let model = settings.model(command.model.as_deref());
         let library = Library::new([settings.home.dir().join("prompts")]);
-        let chosen = settings.get(Key::Prompt, command.prompt.as_deref());
+        let chosen = settings.get(Key::Prompt, command.with.prompt.as_deref());
         // The default of all commands has no place for what was said before.
         let answer = if chosen.source == Decided::Default { ANSWER } else { &chosen.value };
         let prompts = Prompts { answer: library.load(answer)?, rewrite: library.load(REWRITE)? };
-        let generator = match command.answer.needs(&model) {
-            true => {
-                say_loading(&model, printer);
-                Some(Arc::new(load::generator(&model, &device, settings)?))
-            }
-            false => None,
-        };
+        let loading = |model: &str| say_loading(model, printer);
+        let Loaded { device, embedder, reranker, model, generator } =
+            command.with.load(&opened, command.answer, settings, &loading)?;
         Ok(Self {
             printer,
             settings: Arc::new(settings.clone()),
@@ -89,7 +82,7 @@ impl<'a> Session<'a> {
             // Only now: while models are loaded, Ctrl-C ends the program.
             interrupt: Interrupt::at_rest(),
             json: command.json,
-            k: command.k.map(usize::from),
+            k: command.with.k(),
             prompts: Arc::new(prompts),
             collection,
             filter,
@@ -97,7 +90,7 @@ impl<'a> Session<'a> {
             reranker: reranker.map(Arc::new),
             how: command.answer,
             model,
-            generator,
+            generator: generator.map(Arc::new),
             conversation: Conversation::default(),
             last: Last::default(),
         })

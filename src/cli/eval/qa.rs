@@ -7,18 +7,17 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
+use crate::cli::answers::{How, With};
 use crate::cli::printer::Printer;
 use crate::cli::settings::Settings;
-use crate::cli::{Ending, ask, device, help, load};
-use crate::engine::ask::{Answer, Answering, Ask, Generation};
+use crate::cli::{Ending, help};
+use crate::engine::ask::{Answer, Answering, Ask};
 use crate::engine::{Citation, Places};
 use crate::error::Result;
 use crate::eval::data::Source;
 use crate::eval::qa::{Judged, Question, Said, Scores};
 use crate::eval::stats::{Bootstrap, Estimate};
 use crate::files;
-
-use crate::prompt::Library;
 
 /// Judge answers: exact match, F1, refusals, citations, latency
 ///
@@ -33,26 +32,10 @@ pub struct Qa {
     #[arg(short, long, value_name = "NAME")]
     collection: Option<String>,
     /// How the answers come about
-    #[arg(long, value_enum, default_value_t = ask::How::Extractive)]
-    answer: ask::How,
-    /// Generator: catalogue name, directory, GGUF file, or openai:NAME at an endpoint [default: smollm2-135m-instruct]
-    #[arg(long, value_name = "NAME|PATH")]
-    model: Option<String>,
-    /// Encoder, if it is not where the collection's was [default: the collection's]
-    #[arg(long, value_name = "NAME|DIR")]
-    embedder: Option<String>,
-    /// Prompt template: task/name, or a .j2 file [default: qa/grounded]
-    #[arg(long, value_name = "NAME|FILE")]
-    prompt: Option<String>,
-    /// Cross-encoder that reads the best passages again and orders them [default: none]
-    #[arg(long, value_name = "DIR")]
-    rerank: Option<String>,
-    /// Where models of this machine compute [default: cpu]
-    #[arg(long, value_enum)]
-    device: Option<device::Kind>,
-    /// Passages to read [default: 3 for a model below 300M parameters, else 5]
-    #[arg(short, value_parser = clap::value_parser!(u16).range(1..=20))]
-    k: Option<u16>,
+    #[arg(long, value_enum, default_value_t = How::Extractive)]
+    answer: How,
+    #[command(flatten)]
+    with: With,
     /// Write each question's answer and judgement there, as JSON Lines
     #[arg(long, value_name = "FILE")]
     rows: Option<PathBuf>,
@@ -77,27 +60,15 @@ pub fn run(command: &Qa, settings: &Settings, printer: &Printer) -> Result<Endin
     let questions = Question::all(&source)?;
     let name = settings.collection(command.collection.as_deref());
     let collection = settings.home.open(&name)?;
-    let device = settings.device(command.device)?;
-    let embedder = load::collection_embedder(&collection, command.embedder.as_deref(), &device, settings)?;
-    let reranker = load::reranker(command.rerank.as_deref(), &device, settings)?;
-    let model = settings.model(command.model.as_deref());
-    let generator = match command.answer.needs(&model) {
-        true => Some(load::generator(&model, &device, settings)?),
-        false => None,
-    };
-    let template = Library::new([settings.home.dir().join("prompts")])
-        .load(&settings.prompt(command.prompt.as_deref()))?;
+    let loaded = command.with.load(&collection, command.answer, settings, &|_| ())?;
+    let template = command.with.template(settings)?;
     let job = Ask {
         collection: &collection,
-        embedder: &embedder,
-        reranker: reranker.as_ref(),
-        generation: generator.as_ref().map(|generator| Generation {
-            generator,
-            template: &template,
-            history: &[],
-        }),
+        embedder: &loaded.embedder,
+        reranker: loaded.reranker.as_ref(),
+        generation: loaded.generation(&template),
         answering: Answering::from(command.answer),
-        k: command.k.map(usize::from),
+        k: command.with.k(),
         places: &settings.places,
     };
     let bar = printer.bar(questions.len() as u64);
@@ -116,8 +87,8 @@ pub fn run(command: &Qa, settings: &Settings, printer: &Printer) -> Result<Endin
     match command.json {
         true => printer.json(&json!({
             "collection": name, "questions": { "path": command.questions, "blake3": source.hash },
-            "answer": Answering::from(command.answer), "model": generator.as_ref().map(|g| g.name()),
-            "embedder": embedder.name(), "prompt": template.front().name, "version": env!("CARGO_PKG_VERSION"),
+            "answer": Answering::from(command.answer), "model": loaded.generator.as_ref().map(|g| g.name()),
+            "embedder": loaded.embedder.name(), "prompt": template.front().name, "version": env!("CARGO_PKG_VERSION"),
             "scores": scores,
         }))?,
         false => show(&scores, printer)?,

@@ -12,7 +12,6 @@ use crate::engine::ask::{Answer, Ask as Job, Nearest, Progress};
 use crate::engine::search::asks_something;
 use crate::engine::{Citation, Status};
 use crate::error::Result;
-
 use crate::prompt::budget::Dropped;
 
 /// Answer a question from a collection, with citations

@@ -329,7 +329,7 @@ fn tokens(terms: Vec<String>) -> PreTokenizedString {
 }
 
 /// Distinct terms in order of first occurrence, with how often each occurs.
-fn counted(terms: Vec<String>) -> Vec<(String, usize)> {
+pub(super) fn counted(terms: Vec<String>) -> Vec<(String, usize)> {
     let mut counted: Vec<(String, usize)> = Vec::new();
     for term in terms {
         match counted.iter_mut().find(|(seen, _)| *seen == term) {

@@ -25,6 +25,7 @@ use crate::error::Result;
 
 use super::ChunkId;
 use super::analyse::Analyser;
+use super::lexical::counted;
 use super::profile::{self, Lexical, Quantization};
 use super::store::{CANDIDATES, Chosen, Point, Settings, complete};
 use client::{Client, Perseverance, exists_already};
@@ -267,12 +268,8 @@ impl Server {
     /// The distinct words of `text` in order, each with its inverse document frequency on the server. It tells of no frequencies, but of what a
     /// word scores in the chunk it scores best in, and of that chunk's share in it; the rest is the frequency's.
     pub(super) fn query_terms(&self, text: &str) -> Result<Vec<(String, f32)>> {
-        let mut words: Vec<String> = Vec::new();
-        for word in self.analyser.analyse(text).words {
-            if !words.contains(&word) {
-                words.push(word);
-            }
-        }
+        let distinct = counted(self.analyser.analyse(text).words);
+        let words: Vec<String> = distinct.into_iter().map(|(word, _)| word).collect();
         let best_of = |word: &String| -> QueryPoints {
             QueryPointsBuilder::new(&self.name)
                 .query(Query::new_nearest(VectorInput::new_sparse(vec![sparse::of_word(word)], vec![1.0])))

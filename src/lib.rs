@@ -80,6 +80,7 @@ pub mod embed;
 pub mod engine;
 pub mod error;
 pub mod eval;
+pub mod experiment;
 mod files;
 pub mod generate;
 mod http;

@@ -10,9 +10,9 @@ use super::settings::Settings;
 use super::{Ending, device, help, load, patient};
 use crate::engine::ask;
 use crate::error::Result;
-use crate::eval::calibrate::{Calibration, ENOUGH, Example, Verdict};
-use crate::eval::data::Source;
-use crate::eval::qa::Question;
+use crate::eval::calibrate::{Calibration, Case, ENOUGH, Verdict};
+use crate::text::example::{Columns, Example, Rows};
+use crate::text::records::Source;
 
 /// Fit the gate of a collection to judged questions
 ///
@@ -49,22 +49,22 @@ const EXAMPLES: help::Examples = &[(
 
 pub fn run(command: &Calibrate, settings: &Settings, printer: &Printer) -> Result<Ending> {
     let source = Source::read(&command.questions)?;
-    let questions = Question::all(&source)?;
+    let questions = Example::all(&source, &Columns::default(), &Rows::default())?;
     let name = settings.collection(command.collection.as_deref());
     let mut collection = settings.home.open(&name)?;
     let device = settings.device(command.device)?;
     let embedder = load::collection_embedder(&collection, command.embedder.as_deref(), &device, settings)?;
     let bar = printer.bar(questions.len() as u64);
-    let examples: Vec<Example> = questions
+    let cases: Vec<Case> = questions
         .iter()
         .map(|question| {
-            let features = ask::features(&question.text, &collection, &embedder)?;
+            let features = ask::features(&question.input, &collection, &embedder)?;
             bar.inc(1);
             Ok((features, !question.answers.is_empty()))
         })
         .collect::<Result<_>>()?;
     bar.finish_and_clear();
-    let fitted = Calibration::fit(collection.profile().gate.unwrap_or_default(), &examples);
+    let fitted = Calibration::fit(collection.profile().gate.unwrap_or_default(), &cases);
     if fitted.answerable.min(fitted.unanswerable) < ENOUGH {
         printer.note(format!(
             "{} answerable and {} unanswerable questions say little; {ENOUGH} of each are enough",

@@ -10,10 +10,11 @@ use super::settings::Settings;
 use super::{Ending, device, help, load, patient};
 use crate::embed::Overflow;
 use crate::error::{Error, Result};
-use crate::eval::data::{Source, judgements, questions};
+use crate::eval::data::{judgements, questions};
 use crate::eval::fusion::{ENOUGH, Fit, METRIC, fit};
 use crate::eval::stats::SIGNIFICANT;
 use crate::index::Patience;
+use crate::text::records::Source;
 
 /// Fit the fusion of a collection to judged questions
 ///

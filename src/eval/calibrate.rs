@@ -13,7 +13,7 @@ pub const ENOUGH: usize = 25;
 const FOLDS: usize = 5;
 
 /// A question as retrieval saw it, and whether the collection answers it.
-pub type Example = (Features, bool);
+pub type Case = (Features, bool);
 
 /// How a gate does. Shares are `None` where there is nothing to take a share of.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -40,10 +40,10 @@ pub struct Calibration {
 
 impl Calibration {
     /// Fits `gate` to `examples`.
-    pub fn fit(gate: Gate, examples: &[Example]) -> Self {
+    pub fn fit(gate: Gate, examples: &[Case]) -> Self {
         let answerable = examples.iter().filter(|(_, answerable)| *answerable).count();
-        let judged = |gate: Gate, examples: &[Example]| -> Vec<(f64, bool, bool)> {
-            let row = |(features, answerable): &Example| {
+        let judged = |gate: Gate, examples: &[Case]| -> Vec<(f64, bool, bool)> {
+            let row = |(features, answerable): &Case| {
                 (f64::from(gate.confidence(features)), gate.is_answerable(features), *answerable)
             };
             examples.iter().map(row).collect()
@@ -51,7 +51,7 @@ impl Calibration {
         let held_out = (0..FOLDS).flat_map(|fold| {
             // Every fifth question: kinds stay mixed however the file is sorted.
             let is_held = |at: &usize| at % FOLDS == fold;
-            let pick = |held: bool| -> Vec<Example> {
+            let pick = |held: bool| -> Vec<Case> {
                 (0..examples.len()).filter(|at| is_held(at) == held).map(|at| examples[at]).collect()
             };
             judged(gate.fit(&pick(false)), &pick(true))
@@ -106,7 +106,7 @@ mod tests {
             let seen = Features { best_cosine, coverage: 0.6, sentence_cosine: 0.75, ..Features::default() };
             (seen, answerable)
         };
-        let examples: Vec<Example> = (0..200).map(example).collect();
+        let examples: Vec<Case> = (0..200).map(example).collect();
         let fitted = Calibration::fit(Gate::default(), &examples);
         assert_eq!((fitted.answerable, fitted.unanswerable), (100, 100));
         assert_eq!(fitted.before.auroc, Some(1.0));

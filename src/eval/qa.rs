@@ -8,66 +8,9 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::Value;
 
-use super::data::Source;
 use super::stats::{Bootstrap, Estimate};
-use crate::error::{Error, Result};
-
-/// A question and what would be right.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
-    pub id: String,
-    pub text: String,
-    /// Any of them is right; none when the documents do not answer the question.
-    pub answers: Vec<String>,
-}
-
-impl Question {
-    /// Of a file of such lines, and nothing else on any of them.
-    ///
-    /// # Errors
-    /// `Invalid` naming the first line that is wrong, or when there is none.
-    pub fn all(source: &Source) -> Result<Vec<Self>> {
-        let rows = source.json_lines().map_err(|error| error.hint(WANTED))?;
-        let question = |(line, row): &(usize, Value)| Self::of(row, *line).map_err(|e| source.at(*line, e));
-        let questions: Vec<Self> = rows.iter().map(question).collect::<Result<_>>()?;
-        match questions.is_empty() {
-            true => Err(Error::invalid(format!("`{}` is empty", source.path().display())).hint(WANTED)),
-            false => Ok(questions),
-        }
-    }
-
-    /// Of a JSON object: the question in `question`, `text` or `input`, its answers in `answers` or `answer`. None, or
-    /// `"answerable": false`, or SQuAD's `"is_impossible": true`, say that there is no answer.
-    ///
-    /// # Errors
-    /// `Invalid` when it is no such record.
-    fn of(row: &Value, line: usize) -> Result<Self> {
-        let string = |fields: &[&str]| {
-            fields.iter().find_map(|field| row.get(field).and_then(Value::as_str)).map(str::to_owned)
-        };
-        let text = string(&["question", "text", "input"]).filter(|text| !text.trim().is_empty());
-        let text = text.ok_or_else(|| Error::invalid("no question in it").hint(WANTED))?;
-        let is = |field, value| row.get(field).and_then(Value::as_bool) == Some(value);
-        let answers = match row.get("answers").or_else(|| row.get("answer")) {
-            _ if is("answerable", false) || is("is_impossible", true) => Vec::new(),
-            Some(Value::String(one)) => vec![one.clone()],
-            Some(Value::Array(all)) => all
-                .iter()
-                .map(|answer| answer.as_str().map(str::to_owned))
-                .collect::<Option<_>>()
-                .ok_or_else(|| Error::invalid("`answers` is a list of strings"))?,
-            Some(Value::Null) | None => Vec::new(),
-            Some(_) => return Err(Error::invalid("`answers` is a list of strings")),
-        };
-        let id = string(&["id", "_id"]).unwrap_or_else(|| line.to_string());
-        Ok(Self { id, text, answers })
-    }
-}
-
-const WANTED: &str =
-    "a question a line: {\"question\": \"...\", \"answers\": [\"...\"]}; no answers: none is there";
+use crate::text::example::Example;
 
 /// What was said to a question.
 #[derive(Debug, Clone, PartialEq)]
@@ -109,7 +52,7 @@ pub struct Judged {
 }
 
 impl Judged {
-    pub fn new(question: &Question, said: Said) -> Self {
+    pub fn new(question: &Example, said: Said) -> Self {
         let text = without_citations(&said.text);
         let best = |metric: fn(&str, &str) -> f64| {
             let scores = question.answers.iter().map(|known| metric(&text, known));
@@ -117,7 +60,7 @@ impl Judged {
         };
         Self {
             id: question.id.clone(),
-            question: question.text.clone(),
+            question: question.input.clone(),
             answerable: !question.answers.is_empty(),
             exact_match: best(exact_match),
             f1: best(f1),
@@ -280,25 +223,11 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_several_kinds_are_questions() {
-        let parse = |line: &str| Question::of(&serde_json::from_str(line).unwrap(), 7);
-        let of = |line| parse(line).unwrap();
-        let squad = of(r#"{"_id": "a", "text": "Q?", "answers": ["x", "y"], "is_impossible": false}"#);
-        assert_eq!((squad.id.as_str(), squad.answers.len()), ("a", 2));
-        assert!(of(r#"{"text": "Q?", "answers": ["x"], "is_impossible": true}"#).answers.is_empty());
-        assert!(of(r#"{"question": "Q?", "answerable": false}"#).answers.is_empty());
-        let one = of(r#"{"question": "Q?", "answer": "x"}"#);
-        assert_eq!((one.id.as_str(), one.answers), ("7", vec!["x".to_owned()]));
-        for bad in ["[]", r#"{"question": " "}"#, r#"{"question": "Q", "answers": [1]}"#] {
-            assert!(parse(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
     fn refusing_is_a_class_of_its_own() {
         let row = |answerable: bool, answered, text: &str| {
             let answers = if answerable { vec!["tea".to_owned()] } else { Vec::new() };
-            let question = Question { id: String::new(), text: String::new(), answers };
+            let question =
+                Example { id: String::new(), input: String::new(), answers, fields: serde_json::Map::new() };
             let said = Said {
                 answered,
                 text: text.to_owned(),

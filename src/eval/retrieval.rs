@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::data::{self, Judgements, Passage, Question, Source};
+use super::data::{self, Judgements, Passage, Question};
 use super::metrics::Metric;
 use super::trec::{self, Ranking};
 use crate::error::{Error, IoContext, Result};
@@ -17,6 +17,7 @@ use crate::index::{ChunkId, Point, Store, Words, WordsWriter, store};
 use crate::retrieve::rank::{Mode, rank};
 use crate::retrieve::rerank::{CrossEncoder, REACH};
 use crate::text::chunk;
+use crate::text::records::Source;
 
 /// Of one leg: for each question its candidates, best first.
 pub type Leg = Vec<Vec<(ChunkId, f32)>>;

@@ -4,7 +4,7 @@
 //! (Efron & Tibshirani 1993; for retrieval, Smucker, Allan & Carterette 2007). Seeded, and the same on any number of threads.
 
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How often questions are drawn, and from which numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -26,7 +26,7 @@ pub const SIGNIFICANT: f64 = 0.05;
 pub const CONFIDENCE: f64 = 0.95;
 
 /// A mean and the interval around it.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     pub mean: f64,
     pub low: f64,

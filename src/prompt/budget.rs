@@ -1,13 +1,15 @@
-//! Fit passages and conversation into the window, worst and oldest out first, and say what was left out.
+//! Fit passages, demonstrations and conversation into the window, worst and oldest out first, and say what was left out.
 //!
-//! Passages come first: what was said before gets the room that they leave, the last turns of it.
+//! Passages come first: demonstrations get the room that they leave, the nearest of them, and what was said before gets
+//! the rest, the last turns of it.
 //! Tokens are counted on the whole prompt as the model will read it (chat layout included), because that is what has
 //! to fit. Only when the best passage does not fit alone is it shortened, by whole sentences from its end.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Prompt, Said, Shown, Template};
+use super::front::Order;
+use super::{Demo, Prompt, Said, Shown, Template};
 use crate::error::{Error, Result};
 use crate::text::document::Format;
 use crate::text::sentences::sentences;
@@ -27,6 +29,28 @@ impl Window {
     }
 }
 
+/// What there is to show.
+#[derive(Debug, Clone, Copy)]
+pub struct Contents<'a> {
+    /// The template's inputs but for the lists below.
+    pub values: &'a Map<String, Value>,
+    /// Best first.
+    pub passages: &'a [Shown],
+    /// Nearest first, in whatever order the prompt shows them.
+    pub demos: &'a [Demo],
+    /// In which order that is.
+    pub order: Order,
+    /// Oldest first.
+    pub history: &'a [Said],
+}
+
+impl<'a> Contents<'a> {
+    /// Nothing but `values`.
+    pub fn of(values: &'a Map<String, Value>) -> Self {
+        Self { values, passages: &[], demos: &[], order: Order::default(), history: &[] }
+    }
+}
+
 /// A prompt that fits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fitted {
@@ -35,7 +59,9 @@ pub struct Fitted {
     pub tokens: usize,
     /// How many passages it shows: the best ones.
     pub shown: usize,
-    /// What it does not show, worst passage first, then the oldest turn.
+    /// How many demonstrations: the nearest ones.
+    pub demos: usize,
+    /// What it does not show: the worst passage first, the farthest demonstration, the oldest turn.
     pub dropped: Vec<Dropped>,
 }
 
@@ -47,6 +73,8 @@ pub enum Dropped {
     Passage(usize),
     /// The end of a passage: its text from byte `from` on.
     Rest { passage: usize, from: usize },
+    /// A demonstration, by its index.
+    Demo(usize),
     /// A turn of the conversation, by its index.
     Turn(usize),
 }
@@ -54,62 +82,104 @@ pub enum Dropped {
 impl Dropped {
     /// What was left out in words, `2 passages and 1 earlier turn`; `None` when nothing was.
     pub fn in_words(dropped: &[Self]) -> Option<String> {
-        let turns = dropped.iter().filter(|dropped| matches!(dropped, Self::Turn(_))).count();
+        let count = |is: fn(&Self) -> bool| dropped.iter().filter(|dropped| is(dropped)).count();
         let some = |count: usize, what: &str| match count {
             0 => None,
             1 => Some(format!("1 {what}")),
             count => Some(format!("{count} {what}s")),
         };
-        let passages = some(dropped.len() - turns, "passage");
-        let parts: Vec<String> = passages.into_iter().chain(some(turns, "earlier turn")).collect();
+        let parts = [
+            some(count(|d| matches!(d, Self::Passage(_) | Self::Rest { .. })), "passage"),
+            some(count(|d| matches!(d, Self::Demo(_))), "demonstration"),
+            some(count(|d| matches!(d, Self::Turn(_))), "earlier turn"),
+        ];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
         (!parts.is_empty()).then(|| parts.join(" and "))
     }
 }
 
-/// Renders `template` with `values` (its other inputs, the question among them) and as many of `passages`, best first,
-/// as fit, then with as many turns of `history`, oldest first, as fit behind these, if the template shows them. `count`
-/// gives the tokens of a prompt as the model reads it.
+/// Renders `template` with as many passages as fit, then with as many demonstrations and turns as fit behind these, if the
+/// template shows them. `count` gives the tokens of a prompt as the model reads it.
 ///
 /// # Errors
 /// `TooLong` when the prompt does not fit even with one sentence of one passage (or, given none, with none); whatever
 /// `count` and rendering fail with.
 pub fn fit(
     template: &Template,
-    values: &Map<String, Value>,
-    passages: &[Shown],
-    history: &[Said],
+    contents: &Contents,
     window: Window,
     count: &dyn Fn(&Prompt) -> Result<usize>,
 ) -> Result<Fitted> {
-    let attempt = |passages: &[Shown], history: &[Said]| -> Result<(Prompt, usize)> {
-        let json = |list: serde_json::Result<Value>| {
-            list.map_err(|error| Error::invalid(format!("a prompt cannot show its data: {error}")))
-        };
-        let mut values = values.clone();
-        values.insert("passages".to_owned(), json(serde_json::to_value(passages))?);
-        values.insert("history".to_owned(), json(serde_json::to_value(history))?);
-        let prompt = template.render(&values)?;
+    let attempt = |passages: &[Shown], demos: usize, history: &[Said]| -> Result<(Prompt, usize)> {
+        let prompt = template.render(&laid_out(contents, passages, demos, history)?)?;
         let tokens = count(&prompt)?;
         Ok((prompt, tokens))
     };
-    let mut fitted = fit_passages(template, passages, window, &|passages| attempt(passages, &[]))?;
-    if history.is_empty() || !template.front().inputs.iter().any(|input| input == "history") {
-        return Ok(fitted);
-    }
-    let shown = shown_of(passages, &fitted);
-    // The most turns that fit are found by halving: the first of them lies in this range.
-    let (mut first, mut end) = (0, history.len());
-    while first < end {
-        let middle = first + (end - first) / 2;
-        let (prompt, tokens) = attempt(&shown, &history[middle..])?;
-        if tokens <= window.room() {
-            (fitted.prompt, fitted.tokens, end) = (prompt, tokens, middle);
-        } else {
-            first = middle + 1;
+    let mut fitted =
+        fit_passages(template, contents.passages, window, &|passages| attempt(passages, 0, &[]))?;
+    let shown = shown_of(contents.passages, &fitted);
+
+    let Contents { demos, history, .. } = *contents;
+    if !demos.is_empty() && template.shows_demos() {
+        let nearest = |most| attempt(&shown, most, &[]);
+        if let Some((most, prompt, tokens)) = most_that_fit(demos.len(), window, &nearest)? {
+            (fitted.demos, fitted.prompt, fitted.tokens) = (most, prompt, tokens);
         }
+        fitted.dropped.extend((fitted.demos..demos.len()).rev().map(Dropped::Demo));
     }
-    fitted.dropped.extend((0..end).map(Dropped::Turn));
+    if !history.is_empty() && template.front().inputs.iter().any(|input| input == "history") {
+        let mut turns = 0;
+        let last = |most: usize| attempt(&shown, fitted.demos, &history[history.len() - most..]);
+        if let Some((most, prompt, tokens)) = most_that_fit(history.len(), window, &last)? {
+            (turns, fitted.prompt, fitted.tokens) = (most, prompt, tokens);
+        }
+        fitted.dropped.extend((0..history.len() - turns).map(Dropped::Turn));
+    }
     Ok(fitted)
+}
+
+/// What the template is given.
+fn laid_out(
+    contents: &Contents,
+    passages: &[Shown],
+    demos: usize,
+    history: &[Said],
+) -> Result<Map<String, Value>> {
+    let json = |list: serde_json::Result<Value>| {
+        list.map_err(|error| Error::invalid(format!("a prompt cannot show its data: {error}")))
+    };
+    let mut demos: Vec<&Demo> = contents.demos[..demos].iter().collect();
+    match contents.order {
+        Order::NearestLast => demos.reverse(),
+        Order::NearestFirst => {}
+        Order::Pool => demos.sort_by_key(|demo| demo.place),
+    }
+    let demos = demos.into_iter().map(|demo| Value::Object(demo.values.clone())).collect();
+    let mut values = contents.values.clone();
+    values.insert("passages".to_owned(), json(serde_json::to_value(passages))?);
+    values.insert("history".to_owned(), json(serde_json::to_value(history))?);
+    values.insert("demos".to_owned(), Value::Array(demos));
+    Ok(values)
+}
+
+/// The most of `all` with which the prompt fits, and that prompt; `None` when not even one does. All are tried first, as
+/// they mostly fit; then the number is found by halving.
+fn most_that_fit(
+    all: usize,
+    window: Window,
+    attempt: &dyn Fn(usize) -> Result<(Prompt, usize)>,
+) -> Result<Option<(usize, Prompt, usize)>> {
+    let mut fits = None;
+    let (mut least, mut middle, mut too_many) = (0, all, all + 1);
+    while least + 1 < too_many {
+        let (prompt, tokens) = attempt(middle)?;
+        match tokens <= window.room() {
+            true => (least, fits) = (middle, Some((middle, prompt, tokens))),
+            false => too_many = middle,
+        }
+        middle = least + (too_many - least) / 2;
+    }
+    Ok(fits)
 }
 
 /// The passages as the prompt has them.
@@ -132,7 +202,7 @@ fn fit_passages(template: &Template, passages: &[Shown], window: Window, attempt
     for shown in (1..=passages.len()).rev() {
         let (prompt, tokens) = attempt(&passages[..shown])?;
         if tokens <= room {
-            return Ok(Fitted { prompt, tokens, shown, dropped });
+            return Ok(Fitted { prompt, tokens, shown, demos: 0, dropped });
         }
         if shown > 1 {
             dropped.push(Dropped::Passage(shown - 1));
@@ -141,7 +211,7 @@ fn fit_passages(template: &Template, passages: &[Shown], window: Window, attempt
     let Some(best) = passages.first() else {
         let (prompt, tokens) = attempt(&[])?;
         if tokens <= room {
-            return Ok(Fitted { prompt, tokens, shown: 0, dropped });
+            return Ok(Fitted { prompt, tokens, shown: 0, demos: 0, dropped });
         }
         return Err(too_long(template, "without any passage", tokens, window));
     };
@@ -165,7 +235,7 @@ fn fit_passages(template: &Template, passages: &[Shown], window: Window, attempt
     }
     if let Some((prompt, tokens, from)) = fits {
         dropped.push(Dropped::Rest { passage: 0, from });
-        return Ok(Fitted { prompt, tokens, shown: 1, dropped });
+        return Ok(Fitted { prompt, tokens, shown: 1, demos: 0, dropped });
     }
     let (_, tokens) = match ends.first() {
         Some(&end) => attempt(&[shortened(end)])?,
@@ -204,8 +274,9 @@ mod tests {
     }
 
     fn fitted(passages: &[Shown], size: usize) -> Result<Fitted> {
-        let template = Library::default().load("qa/plain").unwrap();
-        fit(&template, &values(), passages, &[], Window { size: size + 10, completion: 10 }, &words)
+        let (template, values) = (Library::default().load("qa/plain").unwrap(), values());
+        let contents = Contents { passages, ..Contents::of(&values) };
+        fit(&template, &contents, Window { size: size + 10, completion: 10 }, &words)
     }
 
     /// A template that shows passages and history, two words a turn and its own.
@@ -214,7 +285,9 @@ mod tests {
              {% for turn in history %}{{ turn.question }} {{ turn.answer }}\n{% endfor %}\
              {% for passage in passages %}{{ passage.text }}\n{% endfor %}";
         let template = Template::parse("t.j2", source, &|_| Ok(String::new())).unwrap();
-        fit(&template, &values(), passages, history, Window { size, completion: 0 }, &words).unwrap()
+        let values = values();
+        let contents = Contents { passages, history, ..Contents::of(&values) };
+        fit(&template, &contents, Window { size, completion: 0 }, &words).unwrap()
     }
 
     fn said(turns: usize) -> Vec<Said> {
@@ -239,11 +312,43 @@ mod tests {
     fn a_template_that_shows_no_history_drops_none() {
         let template = Library::default().load("qa/plain").unwrap();
         let window = Window { size: 1000, completion: 10 };
-        let fitted = fit(&template, &values(), &[shown("One.")], &said(2), window, &words).unwrap();
+        let (values, passages, history) = (values(), [shown("One.")], said(2));
+        let contents = Contents { passages: &passages, history: &history, ..Contents::of(&values) };
+        let fitted = fit(&template, &contents, window, &words).unwrap();
         assert_eq!(fitted.dropped, []);
         assert_eq!(Dropped::in_words(&fitted.dropped), None);
-        let dropped = [Dropped::Passage(2), Dropped::Rest { passage: 0, from: 3 }, Dropped::Turn(0)];
-        assert_eq!(Dropped::in_words(&dropped).unwrap(), "2 passages and 1 earlier turn");
+        let rest = Dropped::Rest { passage: 0, from: 3 };
+        let dropped = [Dropped::Passage(2), rest, Dropped::Demo(3), Dropped::Turn(0)];
+        assert_eq!(Dropped::in_words(&dropped).unwrap(), "2 passages and 1 demonstration and 1 earlier turn");
+    }
+
+    /// Demonstrations of one word each, `a` the nearest, in a prompt of one word of its own.
+    fn demonstrated(order: Order, size: usize) -> Fitted {
+        let source = "+++\nname = \"t\"\ntask = \"t\"\ninputs = [\"question\"]\n[fewshot]\npool = \"p.jsonl\"\n+++\n\
+             {% for demo in demos %}{{ demo.input }} {% endfor %}{{ question }}";
+        let template = Template::parse("t.j2", source, &|_| Ok(String::new())).unwrap();
+        let demo = |(place, input): (usize, &str)| Demo {
+            id: input.into(),
+            place,
+            values: Map::from_iter([("input".to_owned(), input.into())]),
+        };
+        let demos: Vec<Demo> = [(5, "a"), (2, "b"), (9, "c")].into_iter().map(demo).collect();
+        let values = values();
+        let contents = Contents { demos: &demos, order, ..Contents::of(&values) };
+        fit(&template, &contents, Window { size, completion: 0 }, &words).unwrap()
+    }
+
+    #[test]
+    fn the_farthest_demonstrations_go_first_and_the_others_stand_in_the_order_asked_for() {
+        let text = |order, size| demonstrated(order, size).prompt.text();
+        assert_eq!(text(Order::NearestLast, 9), "c b a Why?");
+        assert_eq!(text(Order::NearestFirst, 9), "a b c Why?");
+        assert_eq!(text(Order::Pool, 9), "b a c Why?");
+        assert_eq!(text(Order::Pool, 3), "b a Why?");
+        let tight = demonstrated(Order::NearestLast, 2);
+        assert_eq!((tight.prompt.text(), tight.demos, tight.tokens), ("a Why?".to_owned(), 1, 2));
+        assert_eq!(tight.dropped, [Dropped::Demo(2), Dropped::Demo(1)]);
+        assert_eq!(demonstrated(Order::NearestLast, 1).demos, 0);
     }
 
     /// `qa/plain` without passages.

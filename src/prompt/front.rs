@@ -47,8 +47,9 @@ impl Default for Params {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FewShot {
-    /// A JSON Lines file of examples.
-    pub pool: String,
+    /// A JSON Lines file of examples; without one, whoever renders brings them.
+    #[serde(default)]
+    pub pool: Option<String>,
     #[serde(default = "four")]
     pub k: usize,
     #[serde(default)]

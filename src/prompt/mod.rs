@@ -2,7 +2,7 @@
 //!
 //! [`template`] reads and renders `prompts/<task>/<name>.j2`, [`front`] being what its first lines say; [`library`] knows
 //! where templates are (a person's own before the ones shipped inside the binary); [`budget`] drops what does not fit
-//! the window (passages, turns of a conversation) and says so; [`guard`] keeps retrieved text from posing as anything else.
+//! the window (passages, demonstrations, turns of a conversation) and says so; [`guard`] keeps retrieved text from posing as anything else.
 
 pub mod budget;
 pub mod front;
@@ -11,12 +11,13 @@ pub mod library;
 pub mod template;
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::index::Passage;
 use crate::text::tokenizer::Message;
 
 pub use crate::text::layout::Layout;
-pub use front::Params;
+pub use front::{FewShot, Order, Params, Select};
 pub use library::Library;
 pub use template::Template;
 
@@ -56,6 +57,17 @@ pub struct Shown {
     pub title: String,
     pub path: String,
     pub text: String,
+}
+
+/// A worked example, as templates see it in the list `demos`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Demo {
+    /// Of the row it is.
+    pub id: String,
+    /// Of that row in its pool.
+    pub place: usize,
+    /// `input`, `output`, and whatever else the row has.
+    pub values: Map<String, Value>,
 }
 
 /// A question and its answer, earlier in a conversation, as templates see them.

@@ -114,6 +114,11 @@ impl Template {
         self.is_chat
     }
 
+    /// Whether the file wants demonstrations, as `demos`.
+    pub fn shows_demos(&self) -> bool {
+        self.front.fewshot.is_some() || self.front.inputs.iter().any(|input| input == "demos")
+    }
+
     /// The default of a slot: what `refusal` says, for one who wants to recognise it in an answer.
     pub fn var(&self, name: &str) -> Option<&str> {
         self.front.vars.get(name)?.choices.first().map(String::as_str)

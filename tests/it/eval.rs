@@ -229,7 +229,7 @@ fn questions_that_cannot_be_read_are_named_with_their_line() {
     for command in [&["eval", "qa"][..], &["calibrate"]] {
         let ran = folder.run(&[command, &["--questions", "bad.jsonl"]].concat());
         assert_eq!(ran.code, Some(1), "{ran:#?}");
-        assert!(ran.err.contains("`bad.jsonl` line 3: no question in it"), "{ran:#?}");
+        assert!(ran.err.contains("`bad.jsonl` line 3: no `input` in it"), "{ran:#?}");
     }
 }
 

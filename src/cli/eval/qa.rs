@@ -14,10 +14,11 @@ use crate::cli::{Ending, help};
 use crate::engine::ask::{Answer, Answering, Ask};
 use crate::engine::{Citation, Places};
 use crate::error::Result;
-use crate::eval::data::Source;
-use crate::eval::qa::{Judged, Question, Said, Scores};
+use crate::eval::qa::{Judged, Said, Scores};
 use crate::eval::stats::{Bootstrap, Estimate};
 use crate::files;
+use crate::text::example::{Columns, Example, Rows};
+use crate::text::records::Source;
 
 /// Judge answers: exact match, F1, refusals, citations, latency
 ///
@@ -57,7 +58,7 @@ const EXAMPLES: help::Examples = &[
 
 pub fn run(command: &Qa, settings: &Settings, printer: &Printer) -> Result<Ending> {
     let source = Source::read(&command.questions)?;
-    let questions = Question::all(&source)?;
+    let questions = Example::all(&source, &Columns::default(), &Rows::default())?;
     let name = settings.collection(command.collection.as_deref());
     let collection = settings.home.open(&name)?;
     let loaded = command.with.load(&collection, command.answer, settings, &|_| ())?;
@@ -74,7 +75,7 @@ pub fn run(command: &Qa, settings: &Settings, printer: &Printer) -> Result<Endin
     let bar = printer.bar(questions.len() as u64);
     let mut rows = Vec::with_capacity(questions.len());
     for question in &questions {
-        let answer = job.run(&question.text, &mut |_| ControlFlow::Continue(()))?;
+        let answer = job.run(&question.input, &mut |_| ControlFlow::Continue(()))?;
         rows.push(Judged::new(question, said(&answer, &settings.places)));
         bar.inc(1);
     }

@@ -12,7 +12,6 @@ use crate::cli::settings::Settings;
 use crate::cli::{Ending, device, help, load};
 use crate::embed::{Cache, Embedder};
 use crate::error::{Error, Result};
-use crate::eval::data::Source;
 use crate::eval::metrics::Metric;
 use crate::eval::retrieval::{Found, Judged, Leg};
 use crate::eval::stats::{Bootstrap, CONFIDENCE, Difference, Estimate, SIGNIFICANT, holm};
@@ -21,6 +20,7 @@ use crate::index::Profile;
 use crate::index::profile::{Fusion, Method, Scale};
 use crate::retrieve::rank::Mode;
 use crate::retrieve::rerank::{CrossEncoder, REACH};
+use crate::text::records::Source;
 
 /// Measure search on a collection that people have judged
 ///

@@ -7,7 +7,7 @@ use super::to_the_point::beside_the_point;
 use super::{Answer, Answering, Ask, Generation, Progress, PromptName, Tokens};
 use crate::error::Result;
 use crate::generate::{OnText, Sampling};
-use crate::prompt::budget::{Fitted, Window, fit};
+use crate::prompt::budget::{Contents, Fitted, Window, fit};
 use crate::prompt::{Prompt, Shown, Template};
 use crate::retrieve::Hit;
 use crate::text::ground::{Evidence, Grounding, ground};
@@ -88,7 +88,8 @@ impl Ask<'_> {
         values.insert("question".to_owned(), question.into());
         let window = Window { size: generator.context(), completion: template.front().params.max_tokens };
         let count = |prompt: &Prompt| generator.count(&prompt.layout);
-        fit(template, &values, &shown, history, window, &count)
+        let contents = Contents { passages: &shown, history, ..Contents::of(&values) };
+        fit(template, &contents, window, &count)
     }
 
     /// The text with `[n]` behind each claim.

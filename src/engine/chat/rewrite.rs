@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::Rewriter;
 use crate::error::{Error, Result};
 use crate::generate::Sampling;
-use crate::prompt::budget::{Window, fit};
+use crate::prompt::budget::{Contents, Window, fit};
 use crate::prompt::{Prompt, Said};
 use crate::text::document::Format;
 use crate::text::sentences::sentences;
@@ -38,7 +38,8 @@ pub(super) fn proposed(
     // Greedy, whatever a template of somebody's own says: the same conversation asks the same questions.
     let sampling =
         Sampling { max_tokens: params.max_tokens, stop: params.stop.clone(), ..Sampling::default() };
-    let written = fit(template, &values, &[], said, window, &count)
+    let contents = Contents { history: said, ..Contents::of(&values) };
+    let written = fit(template, &contents, window, &count)
         .and_then(|fitted| generator.generate(&fitted.prompt.layout, &sampling, &mut |_| go_on()));
     match written {
         Ok(completion) => Ok(accepted(&completion.text, asked, said)),

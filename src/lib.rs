@@ -63,7 +63,7 @@
 //! let collection = Collection::open(&home.collection("notes")?)?;
 //! let ask = Ask {
 //!     collection: &collection, embedder: &embedder, reranker: None, answering: Answering::Generate,
-//!     generation: Some(Generation { generator: &generator, template: &template, history: &[] }),
+//!     generation: Some(Generation::new(&generator, &template)),
 //!     k: None, places: &Places::of(&home)?,
 //! };
 //! let answer = ask.run("How long is green tea steeped?", &mut |_| ControlFlow::Continue(()))?;
@@ -90,6 +90,7 @@ pub mod models;
 pub mod nn;
 pub mod openai;
 pub mod prompt;
+mod random;
 pub mod retrieve;
 pub mod text;
 pub mod web;

@@ -123,6 +123,6 @@ impl With {
 impl Loaded {
     /// The generator with `template`, for a question without a history.
     pub fn generation<'a>(&'a self, template: &'a Template) -> Option<Generation<'a>> {
-        self.generator.as_ref().map(|generator| Generation { generator, template, history: &[] })
+        self.generator.as_ref().map(|generator| Generation::new(generator, template))
     }
 }

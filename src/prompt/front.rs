@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::retrieve::demos::Select;
 
 /// What the front matter says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,20 +61,6 @@ pub struct FewShot {
 
 fn four() -> usize {
     4
-}
-
-/// Which examples of the pool are shown.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Select {
-    None,
-    First,
-    Random,
-    Balanced,
-    #[default]
-    Knn,
-    Mmr,
-    Votek,
 }
 
 /// In which order demonstrations stand.

@@ -17,7 +17,7 @@ use crate::index::Passage;
 use crate::text::tokenizer::Message;
 
 pub use crate::text::layout::Layout;
-pub use front::{FewShot, Order, Params, Select};
+pub use front::{FewShot, Order, Params};
 pub use library::Library;
 pub use template::Template;
 

@@ -39,7 +39,7 @@ const TURN: char = '\u{1}';
 const MOST_STEPS: u64 = 1_000_000;
 
 /// A template that has been read and checked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Template {
     front: Front,
     id: String,
@@ -122,6 +122,32 @@ impl Template {
     /// The default of a slot: what `refusal` says, for one who wants to recognise it in an answer.
     pub fn var(&self, name: &str) -> Option<&str> {
         self.front.vars.get(name)?.choices.first().map(String::as_str)
+    }
+
+    /// The same with other texts in some of its slots: they become the defaults. A text that no slot offers is taken as
+    /// well, and makes another version.
+    ///
+    /// # Errors
+    /// `NotFound` for a slot that the file does not have.
+    pub fn filled(&self, texts: &BTreeMap<String, String>) -> Result<Self> {
+        let mut filled = self.clone();
+        let mut hash = blake3::Hasher::new();
+        hash.update(self.version.as_bytes());
+        for (name, text) in texts {
+            let Some(slot) = filled.front.vars.get_mut(name) else {
+                let slots = listed(self.front.vars.keys());
+                return Err(Error::not_found(format!("template `{}` has no slot `{name}`", self.id))
+                    .hint(format!("its slots: {slots}")));
+            };
+            if slot.choices.first() == Some(text) {
+                continue;
+            }
+            slot.choices.retain(|choice| choice != text);
+            slot.choices.insert(0, text.clone());
+            hash.update(format!("\0{name}\0{text}").as_bytes());
+            filled.version = hash.finalize().to_hex()[..8].to_owned();
+        }
+        Ok(filled)
     }
 
     /// Fills in `values`, a map or struct with a field for every input and, where the default is not wanted, for slots.

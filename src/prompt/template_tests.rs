@@ -2,7 +2,8 @@ use serde_json::json;
 
 use super::*;
 use crate::prompt::Library;
-use crate::prompt::front::{Order, Select};
+use crate::prompt::front::Order;
+use crate::retrieve::demos::Select;
 
 fn parse(source: &str) -> Result<Template> {
     let partial = |name: &str| {
@@ -318,4 +319,20 @@ fn the_version_changes_with_front_matter_body_and_partial_and_with_nothing_else(
 fn text_before_the_first_turn_is_refused() {
     let error = template("Hello\n<|user|>\n{{ question }}").render(&given()).unwrap_err();
     assert!(error.to_string().contains("before its first turn"), "{error}");
+}
+
+#[test]
+fn a_slot_takes_another_text_and_that_is_another_version() {
+    let source =
+        "+++\nname = \"t\"\ntask = \"qa\"\n[vars.tone]\nchoices = [\"kind\", \"brief\"]\n+++\nBe {{ tone }}.";
+    let template = parse(source).unwrap();
+    let filled = |tone: &str| template.filled(&[("tone".to_owned(), tone.to_owned())].into()).unwrap();
+    assert_eq!(filled("kind").version(), template.version());
+    let rude = filled("rude");
+    assert_eq!(rude.render(&json!({})).unwrap().text(), "Be rude.");
+    assert_eq!(rude.render(&json!({"tone": "brief"})).unwrap().text(), "Be brief.");
+    assert_ne!(rude.version(), template.version());
+    assert_ne!(rude.version(), filled("brief").version());
+    let error = template.filled(&[("mood".to_owned(), "kind".to_owned())].into()).unwrap_err();
+    assert_eq!(error.advice(), Some("its slots: `tone`"));
 }

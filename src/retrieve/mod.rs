@@ -1,7 +1,8 @@
 //! Choose what the model reads: two legs (dense vectors, words), fused, read again by a cross-encoder where there is one,
-//! diversified, and judged answerable or not.
+//! diversified, and judged answerable or not; and worked examples to learn from.
 
 pub mod coverage;
+pub mod demos;
 pub mod diversify;
 pub mod extract;
 pub mod fuse;

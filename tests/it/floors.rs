@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// From the ground up; on each floor from left to right. Those in one group of `|` are no neighbours: neither may use
 /// the other.
 const FLOORS: [&str; 10] = [
-    "error bytes files",
+    "error bytes files random",
     "text nn http openai hub web",
     "models|adapters|index",
     "embed generate train",

@@ -100,9 +100,8 @@ impl Job {
             embedder: &embedder,
             reranker: self.reranker.as_deref(),
             generation: self.generator.as_deref().map(|generator| Generation {
-                generator,
-                template: &self.prompts.answer,
                 history: &history,
+                ..Generation::new(generator, &self.prompts.answer)
             }),
             answering: self.answering,
             k: self.k,

@@ -75,7 +75,7 @@ impl Ask<'_> {
 
     /// The prompt with as many passages, and as much of the conversation, as the window holds.
     fn prompt(&self, generation: &Generation, question: &str, passages: &[Hit]) -> Result<Fitted> {
-        let Generation { generator, template, history } = generation;
+        let Generation { generator, template, history, demos, order } = *generation;
         let shown: Vec<Shown> = passages
             .iter()
             .map(|hit| Shown {
@@ -88,7 +88,7 @@ impl Ask<'_> {
         values.insert("question".to_owned(), question.into());
         let window = Window { size: generator.context(), completion: template.front().params.max_tokens };
         let count = |prompt: &Prompt| generator.count(&prompt.layout);
-        let contents = Contents { passages: &shown, history, ..Contents::of(&values) };
+        let contents = Contents { values: &values, passages: &shown, demos, order, history };
         fit(template, &contents, window, &count)
     }
 

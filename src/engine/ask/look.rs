@@ -28,6 +28,8 @@ pub(super) const PASSAGES: usize = 5;
 pub(super) struct Looking<'a> {
     pub collection: &'a Collection,
     pub embedder: &'a Embedder,
+    /// Which legs look. Sentences are compared by meaning in any mode.
+    pub mode: Mode,
     /// Puts the pool in order, where there is one.
     pub reranker: Option<&'a CrossEncoder>,
     /// Passages to read.
@@ -35,19 +37,19 @@ pub(super) struct Looking<'a> {
 }
 
 /// What was found.
-pub(super) struct Found {
-    pub asked: Asked,
+pub struct Found {
+    pub(super) asked: Asked,
     /// Of the question's words.
     idf: BTreeMap<String, f32>,
     /// Of the question.
-    pub vector: Vec<f32>,
+    pub(super) vector: Vec<f32>,
     /// Best first: those to read, then the rest of what was found near.
     hits: Vec<Hit>,
     read: usize,
     /// What could be quoted, of all hits, and its vectors.
-    pub sentences: Vec<Candidate>,
-    pub vectors: Vec<Vec<f32>>,
-    pub features: Features,
+    pub(super) sentences: Vec<Candidate>,
+    pub(super) vectors: Vec<Vec<f32>>,
+    pub(super) features: Features,
 }
 
 impl Looking<'_> {
@@ -55,7 +57,7 @@ impl Looking<'_> {
     /// which takes its time.
     pub fn look(&self, question: &str) -> Result<Found> {
         let asked = Asked::new(question);
-        let query = Query::new(question, Mode::Hybrid, Some(self.embedder))?;
+        let query = Query { mode: self.mode, ..Query::new(question, Mode::Hybrid, Some(self.embedder))? };
         let reader = self.collection.read(Patience::default())?;
         let found = search(&reader, &self.collection.profile().fusion, &query, POOL)?;
         let reach = if asked.kind == Kind::Definition { POOL_OF_DEFINITIONS } else { POOL };
@@ -133,7 +135,7 @@ impl Found {
     }
 
     /// Hands `f` the question as the collection's own words and weights.
-    pub fn with_words<T>(
+    pub(super) fn with_words<T>(
         &self,
         question: &str,
         collection: &Collection,

@@ -23,10 +23,12 @@ use crate::error::Result;
 use crate::generate::Generator;
 use crate::index::Collection;
 use crate::prompt::budget::Dropped;
-use crate::prompt::{Said, Template};
+use crate::prompt::{Demo, Order, Said, Template};
 use crate::retrieve::Hit;
 use crate::retrieve::gate::Features;
+use crate::retrieve::rank::Mode;
 use crate::retrieve::rerank::CrossEncoder;
+pub use look::Found;
 
 /// Passages that a small model is shown.
 const PASSAGES_OF_SMALL: usize = 3;
@@ -47,7 +49,8 @@ pub fn is_fit(generator: &Generator) -> bool {
 /// # Errors
 /// As [`Ask::run`]'s retrieval.
 pub fn features(question: &str, collection: &Collection, embedder: &Embedder) -> Result<Features> {
-    Ok(Looking { collection, embedder, reranker: None, k: PASSAGES }.look(question)?.features)
+    let looking = Looking { collection, embedder, reranker: None, mode: Mode::Hybrid, k: PASSAGES };
+    Ok(looking.look(question)?.features)
 }
 
 /// Everything a question is answered with.
@@ -70,6 +73,16 @@ pub struct Generation<'a> {
     pub template: &'a Template,
     /// What was said before, oldest first, for a template that shows it.
     pub history: &'a [Said],
+    /// Worked examples, nearest first, for a template that shows them, and in which order.
+    pub demos: &'a [Demo],
+    pub order: Order,
+}
+
+impl<'a> Generation<'a> {
+    /// For a question on its own.
+    pub fn new(generator: &'a Generator, template: &'a Template) -> Self {
+        Self { generator, template, history: &[], demos: &[], order: Order::default() }
+    }
 }
 
 /// What a person may follow while the answer comes about.
@@ -94,10 +107,34 @@ impl Ask<'_> {
         on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Answer> {
         let start = Instant::now();
-        let mut answer = Answer::not_found(question);
-        let k = self.k.unwrap_or(PASSAGES);
+        let found = self.look(question, Mode::Hybrid)?;
+        let mut answer = self.answer(question, &found, on_progress)?;
+        answer.ms = start.elapsed().as_millis() as u64;
+        Ok(answer)
+    }
+
+    /// What the collection has on `question`, to answer from: once, for however many ways to answer.
+    ///
+    /// # Errors
+    /// `Invalid` for an empty question; whatever retrieval fails with.
+    pub fn look(&self, question: &str, mode: Mode) -> Result<Found> {
         let (collection, embedder, reranker) = (self.collection, self.embedder, self.reranker);
-        let found = Looking { collection, embedder, reranker, k }.look(question)?;
+        let k = self.k.unwrap_or(PASSAGES);
+        Looking { collection, embedder, reranker, mode, k }.look(question)
+    }
+
+    /// Answers `question` from what was found; how long that took, finding aside, is in `ms`.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn answer(
+        &self,
+        question: &str,
+        found: &Found,
+        on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Answer> {
+        let start = Instant::now();
+        let mut answer = Answer::not_found(question);
         let nearest =
             || found.hits().iter().take(3).map(|hit| Nearest::of(&hit.passage, self.places)).collect();
         let gate = self.collection.profile().gate.unwrap_or_default();
@@ -120,7 +157,7 @@ impl Ask<'_> {
         };
         let text = match text {
             Some(text) => text,
-            None => self.extract(&found, question, &mut answer),
+            None => self.extract(found, question, &mut answer),
         };
         // Passages without a sentence (headings, pictures) answer nothing, however near they are.
         if text.is_empty() {

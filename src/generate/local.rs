@@ -1,12 +1,13 @@
 //! A causal model on this machine: prefill the prompt, then decode token by token over a cache.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use candle_transformers::generation::{LogitsProcessor, Sampling as Draw};
 
 use super::stream::TextStream;
-use super::{Completion, Finish, OnText, Sampling};
+use super::{Completion, Finish, Head, OnText, Sampling};
 use crate::error::{Error, Result};
 use crate::models::{Batch, Model};
 use crate::nn::{Bare, KvCache, Pass, Precision, kernel};
@@ -18,6 +19,26 @@ pub struct LocalGenerator {
     path: PathBuf,
     model: Model,
     tokenizer: Tokenizer,
+    /// Tells this model from all others.
+    mark: Arc<()>,
+}
+
+/// What a pass is computed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arithmetic {
+    /// 32-bit floats.
+    Exact,
+    /// As the model was loaded.
+    Quick,
+}
+
+impl Arithmetic {
+    fn of<R>(self, f: impl FnOnce() -> R) -> R {
+        match self {
+            Self::Exact => kernel::in_floats(f),
+            Self::Quick => f(),
+        }
+    }
 }
 
 impl LocalGenerator {
@@ -36,7 +57,7 @@ impl LocalGenerator {
                 .hint("save the tokenizer beside the weights")
         })?;
         model.transformer = model.transformer.quantised(precision)?;
-        Ok(Self { name: name.to_owned(), path: path.to_owned(), model, tokenizer })
+        Ok(Self { name: name.to_owned(), path: path.to_owned(), model, tokenizer, mark: Arc::default() })
     }
 
     pub fn name(&self) -> &str {
@@ -55,6 +76,30 @@ impl LocalGenerator {
         &self.tokenizer
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn mark(&self) -> &Arc<()> {
+        &self.mark
+    }
+
+    /// For prompts that begin with `ids`, to read those once.
+    ///
+    /// # Errors
+    /// `TooLong` when nothing could follow them.
+    pub fn head(&self, ids: &[u32]) -> Result<Head> {
+        if ids.len() >= self.context() {
+            return Err(Error::too_long(format!(
+                "{} tokens leave no room in the context of {}",
+                ids.len(),
+                self.context()
+            ))
+            .hint("use fewer or shorter demonstrations"));
+        }
+        Ok(Head::new(ids, &self.mark))
+    }
+
     /// In the model's own chat layout where it has one.
     pub(super) fn render(&self, layout: &Layout) -> Result<String> {
         match layout {
@@ -67,6 +112,7 @@ impl LocalGenerator {
 
     pub(super) fn generate(
         &self,
+        head: &Head,
         layout: &Layout,
         sampling: &Sampling,
         on_text: OnText,
@@ -82,11 +128,9 @@ impl LocalGenerator {
             ))
             .hint("use fewer or shorter passages, or a smaller max_tokens"));
         }
-        let mut cache = KvCache::new(1);
         let mut processor = LogitsProcessor::from_sampling(sampling.seed, draw(sampling));
         let mut stream = TextStream::new(&self.tokenizer, &sampling.stop, on_text);
-        let mut logits = self.read(&ids, &mut cache)?;
-        let write = || -> Result<Finish> {
+        let mut write = |cache: &mut KvCache, mut logits: Tensor| -> Result<Finish> {
             while stream.tokens() < sampling.max_tokens {
                 let token = processor.sample(&logits)?;
                 if self.tokenizer.eos().contains(&token) {
@@ -96,12 +140,15 @@ impl LocalGenerator {
                     return Ok(finish);
                 }
                 if stream.tokens() < sampling.max_tokens {
-                    logits = self.read(&[token], &mut cache)?;
+                    logits = self.read(&[token], cache)?;
                 }
             }
             Ok(Finish::Length)
         };
-        let finish = kernel::together(write)?;
+        let finish = head.before(&ids, self, Arithmetic::Quick, |cache, rest| {
+            let logits = self.read(rest, cache)?;
+            kernel::together(|| write(cache, logits))
+        })?;
         let completion_tokens = stream.tokens();
         let text = stream.finish(finish)?;
         Ok(Completion { text, finish, prompt_tokens: ids.len(), completion_tokens })
@@ -109,14 +156,30 @@ impl LocalGenerator {
 
     /// Reads `ids` behind what is cached; the logits of the token that comes next, `(V,)`.
     fn read(&self, ids: &[u32], cache: &mut KvCache) -> Result<Tensor> {
-        let hidden = self.model.transformer.forward(&Batch::single(ids), Pass::cached(&Bare, cache))?;
+        let hidden = self.hidden(&[ids], cache, Arithmetic::Quick)?;
         let last = hidden.narrow(0, hidden.dim(0)? - 1, 1)?; // (1, H)
-        let logits = self.model.transformer.logits(&last)?.squeeze(0)?; // (V,)
+        let logits = self.logits(&last, Arithmetic::Quick)?.squeeze(0)?; // (V,)
         // One value that is no number makes the sum none.
         if !logits.sum_all()?.to_scalar::<f32>()?.is_finite() {
             return Err(Model::why_not_finite(&self.path));
         }
         Ok(logits)
+    }
+
+    /// Hidden states `(N, H)` of sequences that continue `cache`.
+    pub(super) fn hidden(
+        &self,
+        sequences: &[&[u32]],
+        cache: &mut KvCache,
+        arithmetic: Arithmetic,
+    ) -> Result<Tensor> {
+        let (batch, pass) = (Batch::of(sequences), Pass::cached(&Bare, cache));
+        arithmetic.of(|| self.model.transformer.forward(&batch, pass))
+    }
+
+    /// `(n, H) -> (n, V)`
+    pub(super) fn logits(&self, hidden: &Tensor, arithmetic: Arithmetic) -> Result<Tensor> {
+        arithmetic.of(|| self.model.transformer.logits(hidden))
     }
 }
 

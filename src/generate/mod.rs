@@ -1,19 +1,24 @@
-//! Turns -> text, one token after another.
+//! Turns -> text, one token after another; or how likely given texts are to follow them.
 
+mod head;
 mod http;
+pub mod labels;
 mod local;
+mod score;
 mod scripted;
 mod stream;
 
+pub use head::Head;
 pub use http::HttpGenerator;
 pub use local::LocalGenerator;
+pub use score::Scored;
 pub use scripted::Scripted;
 
 use std::ops::ControlFlow;
 
 use serde::Serialize;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::text::layout::Layout;
 use crate::text::tokenizer::Tokenizer;
 
@@ -22,7 +27,7 @@ pub enum Generator {
     Local(Box<LocalGenerator>),
     /// A model behind an OpenAI-compatible endpoint.
     Http(HttpGenerator),
-    /// Answers from a list: for tests of what lies above.
+    /// Answers from a list or a function: for tests of what lies above.
     Scripted(Scripted),
 }
 
@@ -131,15 +136,93 @@ impl Generator {
         }
     }
 
+    /// What all of `layouts` begin with, to be read once for all of them: the longest beginning in tokens that they share
+    /// and that each goes on behind. Nothing where the model is elsewhere.
+    ///
+    /// What is generated or scored from a head depends on the head, if only in the last digits. So make it of all the
+    /// prompts of a run, whichever of them are still to do.
+    ///
+    /// # Errors
+    /// As [`Self::render`].
+    pub fn head<'a>(&self, layouts: impl IntoIterator<Item = &'a Layout>) -> Result<Head> {
+        let Self::Local(model) = self else { return Ok(Head::none()) };
+        let mut common: Option<Vec<u32>> = None;
+        for layout in layouts {
+            let ids = model.tokenizer().encode_prompt(&model.render(layout)?)?;
+            let but_last = &ids[..ids.len().saturating_sub(1)];
+            let common = common.get_or_insert_with(|| but_last.to_vec());
+            common.truncate(common.iter().zip(but_last).take_while(|(a, b)| a == b).count());
+        }
+        let mut common = common.unwrap_or_default();
+        common.truncate(model.context() - 1); // a prompt that is too long says so itself
+        model.head(&common)
+    }
+
     /// Continues what `layout` says.
     ///
     /// # Errors
     /// `TooLong` when prompt and completion do not fit the context together; whatever an endpoint fails with.
     pub fn generate(&self, layout: &Layout, sampling: &Sampling, on_text: OnText) -> Result<Completion> {
+        self.generate_from(&Head::none(), layout, sampling, on_text)
+    }
+
+    /// [`Self::generate`], where a prompt that begins with `head` is read from its end on.
+    ///
+    /// # Errors
+    /// As [`Self::generate`]; `Mismatch` when another model made the head.
+    pub fn generate_from(
+        &self,
+        head: &Head,
+        layout: &Layout,
+        sampling: &Sampling,
+        on_text: OnText,
+    ) -> Result<Completion> {
         match self {
-            Self::Local(model) => model.generate(layout, sampling, on_text),
+            Self::Local(model) => model.generate(head, layout, sampling, on_text),
             Self::Http(model) => model.generate(layout, sampling, on_text),
             Self::Scripted(script) => script.generate(&layout.text(), on_text),
         }
     }
+
+    /// How likely each of `continuations` is to follow `layout`, in 32-bit floats.
+    ///
+    /// A space goes before a continuation unless the prompt as rendered ends in white space. An empty prompt is one of the
+    /// model's first token, or the token that ends a text where it has none.
+    ///
+    /// # Errors
+    /// `Invalid` for an endpoint, which does not tell, and for a continuation without tokens; `TooLong` when prompt and
+    /// continuation do not fit the context together.
+    pub fn score(&self, layout: &Layout, continuations: &[String]) -> Result<Vec<Scored>> {
+        self.score_from(&Head::none(), layout, continuations)
+    }
+
+    /// [`Self::score`], where a prompt that begins with `head` is read from its end on.
+    ///
+    /// # Errors
+    /// As [`Self::score`]; `Mismatch` when another model made the head.
+    pub fn score_from(&self, head: &Head, layout: &Layout, continuations: &[String]) -> Result<Vec<Scored>> {
+        match self {
+            Self::Local(model) => model.score(head, layout, continuations),
+            Self::Http(_) => Err(cannot_score()),
+            Self::Scripted(script) => script.score(&layout.text(), continuations),
+        }
+    }
+
+    /// How likely the continuations are, token for token as [`Self::score`] has them behind `layout`, when nothing stands
+    /// before them: what `acc_pmi` compares with.
+    ///
+    /// # Errors
+    /// As [`Self::score`].
+    pub fn unconditional(&self, layout: &Layout, continuations: &[String]) -> Result<Vec<Scored>> {
+        match self {
+            Self::Local(model) => model.unconditional(layout, continuations),
+            Self::Http(_) => Err(cannot_score()),
+            Self::Scripted(script) => Ok(script.unconditional(continuations)),
+        }
+    }
+}
+
+fn cannot_score() -> Error {
+    Error::invalid("an endpoint does not tell log-probabilities of given texts")
+        .hint("use generation and match the label in the reply, or a local model")
 }

@@ -79,7 +79,8 @@ impl Transformer {
         &self.device
     }
 
-    /// The final hidden state of each token, `(N, H)`. With a cache the batch continues the cached sequences, one for one.
+    /// The final hidden state of each token, `(N, H)`. With a cache the batch continues the cached sequences, one for one
+    /// or as [`crate::nn::KvCache::branching`] says.
     ///
     /// # Errors
     /// `TooLong` beyond the model's context, `Mismatch` when another adapter filled the cache, `Invalid` for ids the
@@ -89,7 +90,7 @@ impl Transformer {
         self.check(batch)?;
         if let Some(cache) = cache.as_deref_mut() {
             cache.claim(adapter.identity())?;
-            if cache.sequences() != batch.packing.len() {
+            if !cache.takes(batch.packing.len()) {
                 return Err(Error::invalid("the batch and the cache hold different numbers of sequences"));
             }
         }
@@ -101,11 +102,23 @@ impl Transformer {
         let prompt = if fresh { adapter.prompt()? } else { None };
         let virtual_rows = prompt.as_ref().map_or(Ok(0), |prompt| prompt.dim(0))?;
 
+        if virtual_rows > 0 && cache.as_deref().is_some_and(|cache| cache.is_branch(batch.packing.len() - 1))
+        {
+            return Err(Error::invalid(
+                "an adapter with rows of its own lets nothing branch off an empty cache",
+            )
+            .hint("read the trunk in a pass before"));
+        }
         let packing = batch.packing.widened(virtual_rows);
         // A token's position counts what is cached before it, prefix rows included.
         let start = |row: usize| match cache.as_deref() {
             Some(cache) if !cache.is_empty(row) => cache.length(row),
             _ => prefix,
+        };
+        let trunk = packing.ranges().next().map_or(0, |rows| rows.len());
+        let start = |row: usize| match cache.as_deref() {
+            Some(cache) if cache.is_branch(row) => start(0) + trunk,
+            _ => start(row),
         };
         let starts: Vec<usize> = (0..packing.len()).map(start).collect();
         let positions = self.positions(&packing, &starts)?;
@@ -128,7 +141,7 @@ impl Transformer {
             x = block.forward(&x, &around, memory.as_ref(), cache.as_deref_mut())?;
         }
         if let Some(cache) = cache {
-            for (row, range) in packing.ranges().enumerate() {
+            for (row, range) in packing.ranges().enumerate().take(cache.sequences()) {
                 let prefix = if cache.is_empty(row) { prefix } else { 0 };
                 cache.advance(row, prefix + range.len());
             }

@@ -113,7 +113,7 @@ impl Attention {
         for (row, range) in around.packing.ranges().enumerate() {
             let mut k = k.narrow(0, range.start, range.len())?;
             let mut v = v.narrow(0, range.start, range.len())?;
-            if let Some((prefix_k, prefix_v)) = prefix.as_ref().filter(|_| cache.is_empty(row)) {
+            if let Some((prefix_k, prefix_v)) = prefix.as_ref().filter(|_| cache.is_fresh(row)) {
                 k = Tensor::cat(&[prefix_k, &k], 0)?;
                 v = Tensor::cat(&[prefix_v, &v], 0)?;
             }

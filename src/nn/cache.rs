@@ -9,16 +9,23 @@ use super::Identity;
 use crate::error::{Error, Result};
 
 /// One growing store a sequence and layer.
-#[derive(Debug, Clone, Default)]
+///
+/// A [`KvCache::branching`] one holds a single sequence and takes batches of more: the first sequence of a batch (the trunk)
+/// continues what is held and stays; each other one (a branch) continues the trunk, sees no other branch, and is forgotten
+/// once the pass is over.
+#[derive(Debug, Default)]
 pub struct KvCache {
     filled_by: Option<Identity>,
     rows: Vec<Row>,
+    branching: bool,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Row {
     /// Tokens (and prefix rows) every layer holds.
     length: usize,
+    /// Where branches begin in the pass that is under way: behind `length` and the trunk.
+    fork: usize,
     /// `(capacity, nkv * d)` keys and values a layer, of which the first `length` rows count.
     layers: Vec<(Tensor, Tensor)>,
 }
@@ -26,7 +33,26 @@ struct Row {
 impl KvCache {
     /// An empty cache for `sequences` sequences.
     pub fn new(sequences: usize) -> Self {
-        Self { filled_by: None, rows: vec![Row::default(); sequences] }
+        Self { rows: vec![Row::default(); sequences], ..Self::default() }
+    }
+
+    /// An empty cache for one sequence and whatever branches off it.
+    pub fn branching() -> Self {
+        Self { branching: true, ..Self::new(1) }
+    }
+
+    /// Another cache with what this one holds, to be continued on its own. Nothing is copied before it grows.
+    ///
+    /// # Errors
+    /// As a tensor operation fails.
+    pub fn fork(&self) -> Result<Self> {
+        let view = |row: &Row| -> Result<Row> {
+            // A store without room to spare is copied by the first append, so nobody writes where another reads.
+            let exact = |store: &Tensor| store.narrow(0, 0, row.length);
+            let layers = row.layers.iter().map(|(k, v)| Ok((exact(k)?, exact(v)?)));
+            Ok(Row { layers: layers.collect::<Result<_>>()?, ..*row })
+        };
+        Ok(Self { rows: self.rows.iter().map(view).collect::<Result<_>>()?, ..*self })
     }
 
     pub fn sequences(&self) -> usize {
@@ -46,6 +72,21 @@ impl KvCache {
     pub fn truncate(&mut self, sequence: usize, length: usize) {
         let row = &mut self.rows[sequence];
         row.length = row.length.min(length);
+    }
+
+    /// Whether a batch of `sequences` continues this cache.
+    pub(crate) fn takes(&self, sequences: usize) -> bool {
+        sequences == self.rows.len() || self.branching && sequences > 0
+    }
+
+    /// Whether sequence `sequence` of a batch is a branch.
+    pub(crate) fn is_branch(&self, sequence: usize) -> bool {
+        self.branching && sequence > 0
+    }
+
+    /// Whether nothing stands before the rows that a batch brings of `sequence`.
+    pub(crate) fn is_fresh(&self, sequence: usize) -> bool {
+        !self.is_branch(sequence) && self.is_empty(sequence)
     }
 
     /// Ties the cache to an adapter.
@@ -68,7 +109,8 @@ impl KvCache {
     /// Puts `k` and `v` `(T, nkv * d)` behind what `layer` holds of `sequence`; returns all of it, `(S, nkv * d)`.
     ///
     /// The tokens count once every layer has them and [`KvCache::advance`] is called, so a pass that fails half way
-    /// leaves the cache as it was.
+    /// leaves the cache as it was. Of a branch they never do: each branch is written over the one before, behind the trunk,
+    /// which `layer` must have been given first.
     pub(crate) fn append(
         &mut self,
         layer: usize,
@@ -76,8 +118,13 @@ impl KvCache {
         k: &Tensor,
         v: &Tensor,
     ) -> Result<(Tensor, Tensor)> {
-        let row = &mut self.rows[sequence];
-        let (used, wanted) = (row.length, row.length + k.dim(0)?);
+        let branch = self.is_branch(sequence);
+        let row = &mut self.rows[if branch { 0 } else { sequence }];
+        let used = if branch { row.fork } else { row.length };
+        let wanted = used + k.dim(0)?;
+        if !branch {
+            row.fork = wanted;
+        }
         if row.layers.len() == layer {
             row.layers.push((k.narrow(0, 0, 0)?, v.narrow(0, 0, 0)?));
         }
@@ -91,7 +138,7 @@ impl KvCache {
         Ok((store.0.narrow(0, 0, wanted)?, store.1.narrow(0, 0, wanted)?))
     }
 
-    /// Counts `rows` more tokens of `sequence` as read.
+    /// Counts `rows` more tokens of `sequence`, which is no branch, as read.
     pub(crate) fn advance(&mut self, sequence: usize, rows: usize) {
         self.rows[sequence].length += rows;
     }
@@ -135,6 +182,39 @@ mod tests {
         cache.append(0, 0, &rows(&[1.0, 2.0]), &rows(&[1.0, 2.0])).unwrap();
         let (k, _) = cache.append(0, 0, &rows(&[3.0]), &rows(&[3.0])).unwrap();
         assert_eq!(contents(&k), [3.0]);
+    }
+
+    #[test]
+    fn branches_continue_the_trunk_and_are_forgotten() {
+        let mut cache = KvCache::branching();
+        let mut put = |sequence, values: &[f32]| {
+            contents(&cache.append(0, sequence, &rows(values), &rows(values)).unwrap().0)
+        };
+        assert_eq!(put(0, &[1.0, 2.0]), [1.0, 2.0]);
+        assert_eq!(put(1, &[3.0]), [1.0, 2.0, 3.0]);
+        assert_eq!(put(2, &[4.0, 5.0]), [1.0, 2.0, 4.0, 5.0]);
+        cache.advance(0, 2);
+        let (k, _) = cache.append(0, 0, &rows(&[6.0]), &rows(&[6.0])).unwrap();
+        assert_eq!(contents(&k), [1.0, 2.0, 6.0]);
+    }
+
+    #[test]
+    fn forks_do_not_write_into_each_other() {
+        let mut cache = KvCache::new(1);
+        cache.append(0, 0, &rows(&[1.0, 2.0, 9.0]), &rows(&[1.0, 2.0, 9.0])).unwrap();
+        cache.advance(0, 2);
+        let mut forks = [cache.fork().unwrap(), cache.fork().unwrap()];
+        let mut put = |at: usize, value| {
+            let (k, _) = forks[at].append(0, 0, &rows(&[value]), &rows(&[value])).unwrap();
+            forks[at].advance(0, 1);
+            k
+        };
+        let (first, second) = (put(0, 3.0), put(1, 4.0));
+        assert_eq!(contents(&first), [1.0, 2.0, 3.0]);
+        assert_eq!(contents(&second), [1.0, 2.0, 4.0]);
+        let (k, _) = cache.append(0, 0, &rows(&[5.0]), &rows(&[5.0])).unwrap();
+        assert_eq!(contents(&k), [1.0, 2.0, 5.0]);
+        assert_eq!(contents(&first), [1.0, 2.0, 3.0]);
     }
 
     #[test]

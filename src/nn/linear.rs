@@ -57,6 +57,7 @@ impl Linear {
         if let Some(weight) = &self.quantised
             && !x.track_op()
             && (x.dim(0)? == 1 || kernel::rows_pay())
+            && !kernel::wants_floats()
         {
             return Ok(kernel::quantised_linear(x, weight, self.bias.as_ref())?);
         }

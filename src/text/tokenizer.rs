@@ -196,6 +196,12 @@ impl Tokenizer {
         self.bos
     }
 
+    /// What stands before a text that nothing stands before: the first token where the model has one, else the token that
+    /// ends the text before, as lm-evaluation-harness has it.
+    pub fn start(&self) -> Option<u32> {
+        self.bos.or(self.end)
+    }
+
     /// Ids that end a turn or a text.
     pub fn eos(&self) -> &[u32] {
         &self.eos

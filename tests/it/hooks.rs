@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use candle_core::{Device, Tensor};
 use incontext::models::{Batch, Model};
-use incontext::nn::{Adapter, KvCache, Linear, Memory, Mode, Norm, Part, Pass, Shape, Site};
+use incontext::nn::{Adapter, Bare, KvCache, Linear, Memory, Mode, Norm, Part, Pass, Shape, Site};
 
 use crate::golden::{DECODERS, SEQUENCES, assert_close, families, hidden, tiny};
 
@@ -149,6 +149,49 @@ fn a_method_decodes_over_a_cache_as_in_one_forward_in_every_decoder() {
             }
             assert_close(&steps, &full);
         }
+    }
+}
+
+#[test]
+fn branches_equal_sequences_of_their_own_and_leave_the_trunk_alone_under_every_method() {
+    let (first, trunk): (&[u32], &[u32]) = (&[5, 9, 30, 4, 8, 11], &[7, 3]);
+    let branches: [&[u32]; 3] = [&[12, 13, 14], &[15], &[16, 17]];
+    for family in DECODERS {
+        let model = loaded(family);
+        let methods = ALL.map(|acts| Method::new(&model, acts));
+        let adapters = methods.iter().map(|method| method as &dyn Adapter).chain([&Bare as &dyn Adapter]);
+        for adapter in adapters {
+            let alone = |rest: &[u32]| {
+                let batch = Batch::single(&[first, trunk, rest].concat());
+                hidden(&model, &batch, Pass { adapter, cache: None, mode: Mode::Eval })
+                    .split_off(first.len() + trunk.len())
+            };
+            let mut cache = KvCache::branching();
+            hidden(&model, &Batch::single(first), Pass::cached(adapter, &mut cache));
+            let batch = Batch::of(&[&[trunk][..], &branches].concat());
+            let mut together = hidden(&model, &batch, Pass::cached(adapter, &mut cache));
+            let each: Vec<_> = branches.iter().flat_map(|branch| alone(branch)).collect();
+            assert_close(&together.split_off(trunk.len()), &each);
+            let after = hidden(&model, &Batch::single(&[21]), Pass::cached(adapter, &mut cache));
+            assert_close(&after, &alone(&[21]));
+        }
+    }
+}
+
+#[test]
+fn branches_off_an_empty_cache_equal_sequences_of_their_own_or_are_refused() {
+    let model = loaded("llama");
+    for acts in ALL {
+        let method = Method::new(&model, acts);
+        let mut cache = KvCache::branching();
+        let batch = Batch::of(&[&[5u32, 9][..], &[3, 4], &[6]]);
+        let together = model.transformer.forward(&batch, Pass::cached(&method, &mut cache));
+        if acts == Acts::Prompt {
+            assert!(together.unwrap_err().advice().is_some());
+            continue;
+        }
+        let alone = hidden(&model, &Batch::single(&[5, 9, 6]), pass(&method));
+        assert_close(&together.unwrap().to_vec2().unwrap()[4..], &alone[2..]);
     }
 }
 

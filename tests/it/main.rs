@@ -31,6 +31,7 @@ mod real_endpoint;
 mod regressions;
 mod rerank;
 mod run;
+mod scores;
 mod seeds;
 mod server;
 mod stores;

@@ -13,7 +13,7 @@
 //! | `values` | tensors as slices and back |
 //! | `gemm` | matrices inside slices, and their product |
 //! | `team` | threads at hand between the small products of one token |
-//! | `quantised` | rows times a matrix in small integers, for models that are asked and not trained |
+//! | `quantised` | rows times a matrix in small integers, for models that are asked and not trained, and the switch [`in_floats`] |
 //! | `linear`, `norm`, `rope`, `mlp`, `attention`, `cross_entropy`, `sum` | one operation each |
 //!
 //! A kernel trusts shapes no more than a tensor operation does: it answers a wrong shape with an error. Infinities and NaN
@@ -39,8 +39,8 @@ pub(super) use linear::linear;
 pub(super) use mlp::{Curve, activated, gated};
 pub(super) use norm::{layer_norm, rms_norm};
 pub use parallel::sequential;
-pub use quantised::Precision;
-pub(super) use quantised::{Quantised, quantised_linear, rows_pay};
+pub use quantised::{Precision, in_floats};
+pub(super) use quantised::{Quantised, quantised_linear, rows_pay, wants_floats};
 pub(super) use rope::rotate;
 pub(super) use sum::sum;
 pub use team::together;

@@ -5,6 +5,7 @@
 //! again. [`sequential`] says so to every kernel below it on the stack.
 
 use std::cell::Cell;
+use std::thread::LocalKey;
 
 use rayon::prelude::*;
 
@@ -14,14 +15,19 @@ thread_local! {
 
 /// Runs `f` with every kernel on this thread alone: for callers that run several such on threads of their own.
 pub fn sequential<R>(f: impl FnOnce() -> R) -> R {
+    with_switch(&SEQUENTIAL, f)
+}
+
+/// Runs `f` with `switch` on.
+pub fn with_switch<R>(switch: &'static LocalKey<Cell<bool>>, f: impl FnOnce() -> R) -> R {
     /// Puts the switch back even when `f` panics.
-    struct Before(bool);
+    struct Before(&'static LocalKey<Cell<bool>>, bool);
     impl Drop for Before {
         fn drop(&mut self) {
-            SEQUENTIAL.set(self.0);
+            self.0.set(self.1);
         }
     }
-    let _before = Before(SEQUENTIAL.replace(true));
+    let _before = Before(switch, switch.replace(true));
     f()
 }
 

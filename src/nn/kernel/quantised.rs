@@ -24,13 +24,14 @@ mod registers;
 mod rows;
 mod sixteen;
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::gemm::Shared;
-use super::parallel::may_split;
+use super::parallel::{may_split, with_switch};
 use super::simd;
 use super::{team, values};
 use eight::Eight;
@@ -158,6 +159,21 @@ impl Quantised {
         unsafe { y.set_len(rows * self.out) };
         y
     }
+}
+
+thread_local! {
+    static IN_FLOATS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `f` with the products of this thread in floats, whatever else the weights are kept in: for numbers that are compared
+/// with one another, where being nearly right is not enough.
+pub fn in_floats<R>(f: impl FnOnce() -> R) -> R {
+    with_switch(&IN_FLOATS, f)
+}
+
+/// Whether the caller wants floats: see [`in_floats`].
+pub fn wants_floats() -> bool {
+    IN_FLOATS.get()
 }
 
 /// Whether this processor multiplies small integers faster than floats even where weights are reused.

@@ -1,6 +1,7 @@
 //! Numbers drawn from a seed: the same on every machine and on any number of threads.
 
 /// SplitMix64 (Steele, Lea & Flood 2014): small, and the same everywhere.
+#[derive(Clone)]
 pub struct SplitMix(u64);
 
 impl SplitMix {

@@ -2,9 +2,18 @@
 //!
 //! Bootstrap: the questions at hand are drawn again and again with replacement, as if other questions had been asked
 //! (Efron & Tibshirani 1993; for retrieval, Smucker, Allan & Carterette 2007). Seeded, and the same on any number of threads.
+//! [`paired`] tests what is right or wrong exactly, and says how many questions a difference would need.
+
+pub mod paired;
+#[cfg(test)]
+mod simulation_tests;
+
+use std::ops::AddAssign;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+
+use crate::random::SplitMix;
 
 /// How often questions are drawn, and from which numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -25,7 +34,10 @@ pub const SIGNIFICANT: f64 = 0.05;
 /// The share of resampled means that lie within an interval.
 pub const CONFIDENCE: f64 = 0.95;
 
-/// A mean and the interval around it.
+/// Standard deviations from the middle of a normal distribution within which [`CONFIDENCE`] of it lies.
+const DEVIATIONS: f64 = 1.959_963_984_540_054;
+
+/// A mean, or another figure of many items, and the interval around it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     pub mean: f64,
@@ -44,8 +56,21 @@ pub struct Difference {
 
 impl Bootstrap {
     /// The mean of `values`, one a question, with its percentile interval. All 0 when there are none.
+    ///
+    /// Where every value is 0, or every value is 1, resamples are all the same and would make the mean certain; there the
+    /// interval is Wilson's (1927), which a share has: ten right out of ten are `[0.72, 1]`.
     pub fn mean(self, values: &[f64]) -> Estimate {
-        self.estimate(values, &self.means(values))
+        let count = values.len() as f64;
+        let unknown = DEVIATIONS.powi(2) / (count + DEVIATIONS.powi(2));
+        match values.first() {
+            Some(0.0) if values.iter().all(|value| *value == 0.0) => {
+                Estimate { mean: 0.0, low: 0.0, high: unknown }
+            }
+            Some(1.0) if values.iter().all(|value| *value == 1.0) => {
+                Estimate { mean: 1.0, low: 1.0 - unknown, high: 1.0 }
+            }
+            _ => Estimate::of(mean(values), &self.means(values)),
+        }
     }
 
     /// The mean of `a - b`, question by question. `p` is of the test that shifts the resampled differences to mean 0.
@@ -55,34 +80,103 @@ impl Bootstrap {
     pub fn difference(self, a: &[f64], b: &[f64]) -> Difference {
         assert_eq!(a.len(), b.len(), "the same questions on both sides");
         let differences: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
-        let means = self.means(&differences);
-        let estimate = self.estimate(&differences, &means);
-        let observed = estimate.mean.abs();
-        // Sums in another order differ in their last digits.
-        let as_large = |mean: &&f64| (**mean - estimate.mean).abs() >= observed * (1.0 - 1e-9);
-        let as_large = means.iter().filter(as_large).count();
-        Difference { estimate, p: (1 + as_large) as f64 / (1 + means.len()) as f64 }
+        Difference::of(mean(&differences), &self.means(&differences))
     }
 
-    fn estimate(self, values: &[f64], means: &[f64]) -> Estimate {
-        let (Some(last), false) = (means.len().checked_sub(1), values.is_empty()) else {
-            return Estimate { mean: 0.0, low: 0.0, high: 0.0 };
-        };
-        let at = |share: f64| means[(share * last as f64).round() as usize];
-        let tail = (1.0 - CONFIDENCE) / 2.0;
-        let mean = values.iter().sum::<f64>() / values.len() as f64;
-        Estimate { mean, low: at(tail), high: at(1.0 - tail) }
+    /// A figure that only all items together have, such as BLEU of a corpus or macro-F1: `of` makes it of the sum of what
+    /// the items left. With its percentile interval; all 0 when there are none.
+    pub fn figure<T, S>(self, items: &[T], of: impl Fn(&S) -> f64 + Sync) -> Estimate
+    where
+        T: Sync,
+        S: Default + for<'a> AddAssign<&'a T>,
+    {
+        let resampled = self.resampled(items.len(), |drawn| of(&sum(items, drawn)));
+        Estimate::of(of(&sum(items, 0..items.len())), &resampled)
+    }
+
+    /// The figure of `a` minus that of `b`, items drawn together; `p` as in [`Self::difference`].
+    ///
+    /// # Panics
+    /// When the two are not of the same length: they are of other items.
+    pub fn figures_apart<T, S>(self, a: &[T], b: &[T], of: impl Fn(&S) -> f64 + Sync) -> Difference
+    where
+        T: Sync,
+        S: Default + for<'a> AddAssign<&'a T>,
+    {
+        assert_eq!(a.len(), b.len(), "the same items on both sides");
+        let apart = |drawn: Draws| of(&sum(a, drawn.clone())) - of(&sum(b, drawn));
+        let every = 0..a.len();
+        let observed = of(&sum(a, every.clone())) - of(&sum(b, every));
+        Difference::of(observed, &self.resampled(a.len(), apart))
     }
 
     /// Means of the resamples, ascending.
     fn means(self, values: &[f64]) -> Vec<f64> {
-        let resample = |number: usize| {
-            let mut random = SplitMix::new(self.seed, number as u64);
-            (0..values.len()).map(|_| values[random.below(values.len())]).sum::<f64>() / values.len() as f64
+        self.resampled(values.len(), |drawn| drawn.map(|at| values[at]).sum::<f64>() / values.len() as f64)
+    }
+
+    /// `of` every resample of so many items, ascending. None when there are no items.
+    fn resampled(self, items: usize, of: impl Fn(Draws) -> f64 + Sync) -> Vec<f64> {
+        let resamples = if items == 0 { 0 } else { self.resamples };
+        let resample =
+            |number: usize| of(Draws { random: SplitMix::new(self.seed, number as u64), items, left: items });
+        let mut figures: Vec<f64> = (0..resamples).into_par_iter().map(resample).collect();
+        figures.sort_unstable_by(f64::total_cmp);
+        figures
+    }
+}
+
+/// The places of one resample: as many as there are items, each drawn from all of them.
+#[derive(Clone)]
+struct Draws {
+    random: SplitMix,
+    items: usize,
+    left: usize,
+}
+
+impl Iterator for Draws {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        self.left = self.left.checked_sub(1)?;
+        Some(self.random.below(self.items))
+    }
+}
+
+fn sum<T, S>(items: &[T], places: impl Iterator<Item = usize>) -> S
+where
+    S: Default + for<'a> AddAssign<&'a T>,
+{
+    places.fold(S::default(), |mut sum, at| {
+        sum += &items[at];
+        sum
+    })
+}
+
+/// 0 when there are none.
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}
+
+impl Estimate {
+    /// With the percentile interval of `resampled` figures, ascending; all 0 when there are none.
+    fn of(figure: f64, resampled: &[f64]) -> Self {
+        let Some(last) = resampled.len().checked_sub(1) else {
+            return Self { mean: 0.0, low: 0.0, high: 0.0 };
         };
-        let mut means: Vec<f64> = (0..self.resamples).into_par_iter().map(resample).collect();
-        means.sort_unstable_by(f64::total_cmp);
-        means
+        let at = |share: f64| resampled[(share * last as f64).round() as usize];
+        let tail = (1.0 - CONFIDENCE) / 2.0;
+        Self { mean: figure, low: at(tail), high: at(1.0 - tail) }
+    }
+}
+
+impl Difference {
+    fn of(observed: f64, resampled: &[f64]) -> Self {
+        let estimate = Estimate::of(observed, resampled);
+        // Sums in another order differ in their last digits.
+        let as_large = |other: &&f64| (**other - observed).abs() >= observed.abs() * (1.0 - 1e-9);
+        let as_large = resampled.iter().filter(as_large).count();
+        Self { estimate, p: (1 + as_large) as f64 / (1 + resampled.len()) as f64 }
     }
 }
 
@@ -100,37 +194,12 @@ pub fn holm(p: &[f64]) -> Vec<f64> {
     adjusted
 }
 
-/// SplitMix64 (Steele, Lea & Flood 2014): small, and the same everywhere.
-struct SplitMix(u64);
-
-impl SplitMix {
-    const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-
-    /// The `stream`-th sequence of a seed.
-    fn new(seed: u64, stream: u64) -> Self {
-        let mut start = Self(seed ^ stream.wrapping_mul(0xd134_2543_de82_ef95));
-        Self(start.next())
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(Self::STEP);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// From 0 up to `limit`, not included.
-    fn below(&mut self, limit: usize) -> usize {
-        ((u128::from(self.next()) * limit as u128) >> 64) as usize
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::eval::{bleu, classes};
 
     /// Half ones, half zeros.
     fn coin(count: usize) -> Vec<f64> {
@@ -164,6 +233,66 @@ mod tests {
     }
 
     #[test]
+    fn ten_out_of_ten_are_not_certain() {
+        // statsmodels.stats.proportion.proportion_confint(10, 10, method="wilson")
+        let Estimate { mean, low, high } = Bootstrap::default().mean(&[1.0; 10]);
+        assert!((low - 0.722_467_200_137_1).abs() < 1e-9 && (mean, high) == (1.0, 1.0), "{low} {high}");
+        let Estimate { mean, low, high } = Bootstrap::default().mean(&[0.0; 10]);
+        assert!((high - 0.277_532_799_862_9).abs() < 1e-9 && (mean, low) == (0.0, 0.0), "{low} {high}");
+        // No share: bootstrapped as ever.
+        assert_eq!(Bootstrap::default().mean(&[0.5; 10]), Estimate { mean: 0.5, low: 0.5, high: 0.5 });
+    }
+
+    /// Adds up numbers, and how many there are.
+    #[derive(Default)]
+    struct Total(f64, f64);
+
+    impl AddAssign<&f64> for Total {
+        fn add_assign(&mut self, value: &f64) {
+            self.0 += value;
+            self.1 += 1.0;
+        }
+    }
+
+    #[test]
+    fn a_figure_of_a_sum_is_bootstrapped_as_a_mean_is() {
+        let (a, b): (Vec<f64>, Vec<f64>) = (0..60).map(|at| f64::from(at).sin_cos()).unzip();
+        let of = |total: &Total| total.0 / total.1;
+        let bootstrap = Bootstrap { resamples: 500, seed: 2 };
+        let close = |a: Estimate, b: Estimate| {
+            [a.mean - b.mean, a.low - b.low, a.high - b.high].iter().all(|apart| apart.abs() < 1e-12)
+        };
+        assert!(close(bootstrap.figure(&a, of), bootstrap.mean(&a)));
+        let (figures, means) = (bootstrap.figures_apart(&a, &b, of), bootstrap.difference(&a, &b));
+        assert!(close(figures.estimate, means.estimate) && figures.p == means.p, "{figures:?} {means:?}");
+        let none = bootstrap.figure(&[] as &[f64], of);
+        assert_eq!((none.mean, none.low, none.high), (0.0, 0.0, 0.0));
+    }
+
+    #[test]
+    fn bleu_and_macro_f1_have_intervals() {
+        let said =
+            ["the cat sat on the mat", "a dog ran over the hill", "no idea", "it rains in the north again"];
+        let known =
+            ["the cat sat on a mat", "a dog ran over the hill", "some idea of it", "it rains in the south"];
+        let counts = |said: &[&str]| -> Vec<bleu::Counts> {
+            let of = |(said, known): (&&str, &str)| bleu::Counts::of(said, &[known], bleu::Tokenizer::V13a);
+            said.iter().zip(known).map(of).collect()
+        };
+        let bootstrap = Bootstrap { resamples: 300, seed: 0 };
+        let Estimate { mean, low, high } = bootstrap.figure(&counts(&said), bleu::Counts::score);
+        assert!(low < mean && mean < high && low > 10.0 && high <= 100.0 + 1e-9, "{low} {mean} {high}");
+        let better = bootstrap.figures_apart(&counts(&known), &counts(&said), bleu::Counts::score);
+        assert!((better.estimate.mean + mean - 100.0).abs() < 1e-9, "{better:?}");
+
+        let pairs: Vec<(&str, &str)> =
+            (0..90).map(|at| (["x", "y", "z"][at % 3], ["x", "y"][at % 2])).collect();
+        let (_, items) = classes::items(&pairs);
+        let Estimate { mean, low, high } = bootstrap.figure(&items, classes::Counts::macro_f1);
+        assert!(low < mean && mean < high && high - low > 0.1, "{low} {mean} {high}");
+    }
+
+    #[test]
     fn several_tests_are_held_to_a_stricter_measure() {
         let adjusted = holm(&[0.04, 0.01, 0.03]);
         for (got, expected) in adjusted.iter().zip([0.06, 0.03, 0.06]) {
@@ -174,7 +303,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_interval_holds_the_mean_and_lies_within_the_values(values in prop::collection::vec(0.0f64..1.0, 1..60)) {
+        fn the_interval_holds_the_mean_and_lies_within_the_values(values in prop::collection::vec(0.001f64..0.999, 1..60)) {
             let Estimate { mean, low, high } = Bootstrap { resamples: 400, seed: 1 }.mean(&values);
             let (least, most) = values.iter().fold((1.0f64, 0.0f64), |(l, m), v| (l.min(*v), m.max(*v)));
             prop_assert!(least - 1e-12 <= low && high <= most + 1e-12);

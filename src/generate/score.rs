@@ -6,7 +6,7 @@
 //! [`super::labels`].
 
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Head;
 use super::local::{Arithmetic, LocalGenerator};
@@ -18,7 +18,7 @@ use crate::text::layout::Layout;
 const ROWS: usize = 64;
 
 /// One continuation.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Scored {
     /// Natural logarithm of the probability of all tokens, each given those before it.
     pub log_probability: f64,

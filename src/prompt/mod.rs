@@ -10,6 +10,9 @@ pub mod guard;
 pub mod library;
 pub mod template;
 
+#[cfg(test)]
+mod shipped_tests;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 

@@ -1,6 +1,6 @@
 //! Writing a file so that whoever reads it sees all of it or none.
 
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use crate::error::{IoContext, Result};
@@ -10,6 +10,14 @@ use crate::error::{IoContext, Result};
 /// # Errors
 /// `Io` when the folder cannot be made or written to.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace_with(path, |file| file.write_all(bytes).at("write", path))
+}
+
+/// The same for what is too much to hold: `write` gets the file to write to; when it fails, what was there stays.
+///
+/// # Errors
+/// As [`replace`], and whatever `write` says.
+pub fn replace_with(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     // A bare file name has the parent "", which names no folder.
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(dir).at("create", dir)?;
@@ -18,7 +26,11 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     #[cfg(unix)]
     aside.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut aside = aside.tempfile_in(dir).at("create a file in", dir)?;
-    aside.write_all(bytes).and_then(|()| aside.as_file().sync_all()).at("write", path)?;
+    let mut buffered = BufWriter::new(aside.as_file_mut());
+    write(&mut buffered)?;
+    buffered.flush().at("write", path)?;
+    drop(buffered);
+    aside.as_file().sync_all().at("write", path)?;
     aside.persist(path).map_err(|error| error.error).at("write", path)?;
     Ok(())
 }
@@ -35,5 +47,19 @@ mod tests {
         replace(&file, b"two").unwrap();
         assert_eq!(std::fs::read(&file).unwrap(), b"two");
         assert_eq!(std::fs::read_dir(file.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_was_there_stays_when_writing_fails_half_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        replace(&file, b"one").unwrap();
+        let failed = replace_with(&file, |file| {
+            file.write_all(b"tw").at("write", "file")?;
+            Err(crate::Error::invalid("no more"))
+        });
+        assert!(failed.is_err());
+        assert_eq!(std::fs::read(&file).unwrap(), b"one");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

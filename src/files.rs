@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::path::Path;
 
+use tempfile::NamedTempFile;
+
 use crate::error::{IoContext, Result};
 
 /// Puts `bytes` at `path`: written aside in the same folder, synced, renamed over what was there.
@@ -10,6 +12,21 @@ use crate::error::{IoContext, Result};
 /// # Errors
 /// `Io` when the folder cannot be made or written to.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    aside(path, bytes)?.persist(path).map_err(|error| error.error).at("write", path)?;
+    Ok(())
+}
+
+/// The same where nothing is yet.
+///
+/// # Errors
+/// `Io` when the folder cannot be made or written to; of the kind `AlreadyExists` when something is there.
+pub fn create(path: &Path, bytes: &[u8]) -> Result<()> {
+    aside(path, bytes)?.persist_noclobber(path).map_err(|error| error.error).at("write", path)?;
+    Ok(())
+}
+
+/// `bytes` in a file beside `path`, on the disk.
+fn aside(path: &Path, bytes: &[u8]) -> Result<NamedTempFile> {
     // A bare file name has the parent "", which names no folder.
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(dir).at("create", dir)?;
@@ -19,8 +36,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     aside.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut aside = aside.tempfile_in(dir).at("create a file in", dir)?;
     aside.write_all(bytes).and_then(|()| aside.as_file().sync_all()).at("write", path)?;
-    aside.persist(path).map_err(|error| error.error).at("write", path)?;
-    Ok(())
+    Ok(aside)
 }
 
 #[cfg(test)]
@@ -34,6 +50,19 @@ mod tests {
         replace(&file, b"one").unwrap();
         replace(&file, b"two").unwrap();
         assert_eq!(std::fs::read(&file).unwrap(), b"two");
+        assert_eq!(std::fs::read_dir(file.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_there_already_is_not_created_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("deep/file");
+        create(&file, b"one").unwrap();
+        let error = create(&file, b"two").unwrap_err();
+        assert!(
+            matches!(&error, crate::Error::Io { source, .. } if source.kind() == std::io::ErrorKind::AlreadyExists)
+        );
+        assert_eq!(std::fs::read(&file).unwrap(), b"one");
         assert_eq!(std::fs::read_dir(file.parent().unwrap()).unwrap().count(), 1);
     }
 }

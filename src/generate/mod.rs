@@ -2,11 +2,13 @@
 
 mod http;
 mod local;
+mod reading;
 mod scripted;
 mod stream;
 
 pub use http::HttpGenerator;
 pub use local::LocalGenerator;
+pub use reading::Reading;
 pub use scripted::Scripted;
 
 use std::ops::ControlFlow;

@@ -3,6 +3,8 @@
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
+use tempfile::NamedTempFile;
+
 use crate::error::{IoContext, Result};
 
 /// Puts `bytes` at `path`: written aside in the same folder, synced, renamed over what was there.
@@ -18,6 +20,22 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// As [`replace`], and whatever `write` says.
 pub fn replace_with(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    aside(path, write)?.persist(path).map_err(|error| error.error).at("write", path)?;
+    Ok(())
+}
+
+/// [`replace`] where nothing is yet.
+///
+/// # Errors
+/// `Io` when the folder cannot be made or written to; of the kind `AlreadyExists` when something is there.
+pub fn create(path: &Path, bytes: &[u8]) -> Result<()> {
+    let aside = aside(path, |file| file.write_all(bytes).at("write", path))?;
+    aside.persist_noclobber(path).map_err(|error| error.error).at("write", path)?;
+    Ok(())
+}
+
+/// A file beside `path`, written and on the disk.
+fn aside(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<NamedTempFile> {
     // A bare file name has the parent "", which names no folder.
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(dir).at("create", dir)?;
@@ -31,8 +49,7 @@ pub fn replace_with(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()
     buffered.flush().at("write", path)?;
     drop(buffered);
     aside.as_file().sync_all().at("write", path)?;
-    aside.persist(path).map_err(|error| error.error).at("write", path)?;
-    Ok(())
+    Ok(aside)
 }
 
 #[cfg(test)]
@@ -61,5 +78,18 @@ mod tests {
         assert!(failed.is_err());
         assert_eq!(std::fs::read(&file).unwrap(), b"one");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_there_already_is_not_created_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("deep/file");
+        create(&file, b"one").unwrap();
+        let error = create(&file, b"two").unwrap_err();
+        assert!(
+            matches!(&error, crate::Error::Io { source, .. } if source.kind() == std::io::ErrorKind::AlreadyExists)
+        );
+        assert_eq!(std::fs::read(&file).unwrap(), b"one");
+        assert_eq!(std::fs::read_dir(file.parent().unwrap()).unwrap().count(), 1);
     }
 }

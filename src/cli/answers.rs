@@ -10,7 +10,7 @@ use crate::engine::ask::{Answering, Generation};
 use crate::error::Result;
 use crate::generate::Generator;
 use crate::index::Collection;
-use crate::prompt::{Library, Template};
+use crate::prompt::Template;
 use crate::retrieve::rerank::CrossEncoder;
 
 /// How an answer comes about, as it is typed.
@@ -110,8 +110,7 @@ impl With {
     /// # Errors
     /// What is wrong with it.
     pub fn template(&self, settings: &Settings) -> Result<Template> {
-        let library = Library::new([settings.home.dir().join("prompts")]);
-        library.load(&settings.prompt(self.prompt.as_deref()))
+        settings.library().load(&settings.prompt(self.prompt.as_deref()))
     }
 
     /// Passages to read.

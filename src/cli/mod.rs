@@ -21,6 +21,7 @@ mod load;
 mod models;
 mod narrow;
 mod printer;
+mod prompt;
 mod quickstart;
 mod search;
 mod settings;
@@ -87,6 +88,9 @@ enum Command {
     /// List, show and remove collections
     #[command(subcommand)]
     Collections(collections::Collections),
+    /// Write prompt templates, look at what a model reads, and check them
+    #[command(subcommand)]
+    Prompt(prompt::Prompt),
     /// Show the settings and where each comes from
     #[command(subcommand)]
     Config(config::Config),
@@ -118,7 +122,7 @@ const INTERRUPTED: u8 = 130;
 /// What scripts may count on. 2 is clap's.
 const EXIT_CODES: [(u8, &str); 6] = [
     (0, "done"),
-    (1, "an error, a file that `ingest` could not read, or what `verify` or `doctor` found wrong"),
+    (1, "an error, a file that `ingest` could not read, or what `verify`, `doctor` or `prompt lint` found"),
     (2, "the command line could not be read"),
     (NOTHING_RELEVANT, "nothing relevant was found"),
     (BUSY, "another process kept using the collection"),
@@ -163,6 +167,7 @@ fn run(cli: Cli, printer: &Printer) -> Result<Ending> {
         Command::Chat(command) => chat::run(&command, &settings()?, printer),
         Command::Models(command) => models::run(command, printer),
         Command::Collections(command) => collections::run(command, &settings()?, printer),
+        Command::Prompt(command) => prompt::run(&command, &settings()?, printer),
         Command::Config(Config::Show(command)) => config::show(&command, qdrant_url, &settings()?, printer),
         // A person who mends the file has to find it.
         Command::Config(Config::Path) => {

@@ -14,9 +14,13 @@ use crate::engine::Places;
 use crate::error::{Error, IoContext, Result};
 use crate::hub::{self, Hub};
 use crate::index::{self, Home};
+use crate::prompt::Library;
 
 /// The folder's own choices, in its home.
 const FILE: &str = "config.toml";
+
+/// Where the folder's own templates are, in its home.
+pub const PROMPTS: &str = "prompts";
 
 /// What a flag, the environment or `config.toml` may decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -286,6 +290,11 @@ impl Settings {
 
     pub fn prompt(&self, flag: Option<&str>) -> String {
         self.get(Key::Prompt, flag).value
+    }
+
+    /// The folder's own templates, and those that come with the program.
+    pub fn library(&self) -> Library {
+        Library::new([self.home.dir().join(PROMPTS)])
     }
 
     /// [`NO_RERANKER`] or the name of a cross-encoder.

@@ -9,7 +9,7 @@ use candle_transformers::generation::{LogitsProcessor, Sampling as Draw};
 use super::stream::TextStream;
 use super::{Completion, Finish, Head, OnText, Sampling};
 use crate::error::{Error, Result};
-use crate::models::{Batch, Model};
+use crate::models::{Batch, Config, Model};
 use crate::nn::{Bare, KvCache, Pass, Precision, kernel};
 use crate::text::layout::Layout;
 use crate::text::tokenizer::Tokenizer;
@@ -48,14 +48,7 @@ impl LocalGenerator {
     /// `Invalid` when the model is an encoder; `NotFound` without a tokenizer.
     pub fn load(name: &str, path: &Path, device: &Device, precision: Precision) -> Result<Self> {
         let mut model = Model::load(path, device)?;
-        if !model.transformer.config.causal {
-            return Err(Error::invalid(format!("`{}` is an encoder and cannot write text", path.display()))
-                .hint("give the directory or GGUF file of a generator, for example smollm2-135m-instruct"));
-        }
-        let tokenizer = model.tokenizer.take().ok_or_else(|| {
-            Error::not_found(format!("`{}` has no tokenizer.json", path.display()))
-                .hint("save the tokenizer beside the weights")
-        })?;
+        let tokenizer = writes(path, &model.transformer.config, model.tokenizer.take())?;
         model.transformer = model.transformer.quantised(precision)?;
         Ok(Self { name: name.to_owned(), path: path.to_owned(), model, tokenizer, mark: Arc::default() })
     }
@@ -100,14 +93,8 @@ impl LocalGenerator {
         Ok(Head::new(ids, &self.mark))
     }
 
-    /// In the model's own chat layout where it has one.
     pub(super) fn render(&self, layout: &Layout) -> Result<String> {
-        match layout {
-            Layout::Chat(messages) if self.tokenizer.has_chat_template() => {
-                self.tokenizer.render_chat(messages)
-            }
-            layout => Ok(layout.text()),
-        }
+        laid_out(&self.tokenizer, layout)
     }
 
     pub(super) fn generate(
@@ -180,6 +167,26 @@ impl LocalGenerator {
     /// `(n, H) -> (n, V)`
     pub(super) fn logits(&self, hidden: &Tensor, arithmetic: Arithmetic) -> Result<Tensor> {
         arithmetic.of(|| self.model.transformer.logits(hidden))
+    }
+}
+
+/// The tokenizer of the model at `path`, if that is one that writes.
+pub(super) fn writes(path: &Path, config: &Config, tokenizer: Option<Tokenizer>) -> Result<Tokenizer> {
+    if !config.causal {
+        return Err(Error::invalid(format!("`{}` is an encoder and cannot write text", path.display()))
+            .hint("give the directory or GGUF file of a generator, for example smollm2-135m-instruct"));
+    }
+    tokenizer.ok_or_else(|| {
+        Error::not_found(format!("`{}` has no tokenizer.json", path.display()))
+            .hint("save the tokenizer beside the weights")
+    })
+}
+
+/// In the model's own chat layout where it has one.
+pub(super) fn laid_out(tokenizer: &Tokenizer, layout: &Layout) -> Result<String> {
+    match layout {
+        Layout::Chat(messages) if tokenizer.has_chat_template() => tokenizer.render_chat(messages),
+        layout => Ok(layout.text()),
     }
 }
 

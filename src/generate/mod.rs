@@ -4,6 +4,7 @@ mod head;
 mod http;
 pub mod labels;
 mod local;
+mod reading;
 mod score;
 mod scripted;
 mod stream;
@@ -11,6 +12,7 @@ mod stream;
 pub use head::Head;
 pub use http::HttpGenerator;
 pub use local::LocalGenerator;
+pub use reading::Reading;
 pub use score::Scored;
 pub use scripted::Scripted;
 

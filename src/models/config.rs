@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::names::Names;
 use super::{bert, distilbert, gemma, gpt2, llama};
 use crate::error::{Error, Result};
-use crate::nn::{Activation, RopeScaling, Shape, Sight};
+use crate::nn::{Activation, Part, RopeScaling, Shape, Sight};
 
 /// Everything the transformer needs to know about a model besides its weights.
 #[derive(Debug, Clone, PartialEq)]
@@ -145,6 +145,21 @@ impl Config {
             "" => Err(Error::invalid("config.json names no model_type")),
             other => Err(Error::invalid(format!("model family `{other}` is not supported")).hint(SUPPORTED)),
         }
+    }
+
+    /// Number of values in the weights, biases and position tables aside.
+    pub fn parameters(&self) -> usize {
+        let shape = &self.shape;
+        let parts = [Part::Q, Part::K, Part::V, Part::O, Part::Gate, Part::Up, Part::Down];
+        let linears = parts.iter().filter_map(|&part| shape.linear(part)).map(|(out, input)| out * input);
+        let head = if self.tied_head { 0 } else { shape.vocab * shape.hidden };
+        let names = self.family.names();
+        let norms = 2 * (1 + usize::from(names.norms_after.is_some())) * shape.hidden;
+        let head_norms = if names.head_norms.is_some() { 2 * shape.head_dim } else { 0 };
+        shape.vocab * shape.hidden
+            + head
+            + shape.layers * (linears.sum::<usize>() + norms + head_norms)
+            + shape.hidden
     }
 
     /// What attention in `layer` looks at.

@@ -31,23 +31,35 @@ impl Model {
         Ok(Self::open(path, device, false)?.0)
     }
 
+    /// What the model at `path` makes of a text, without its weights: how it is built, and its tokenizer.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn describe(path: &Path) -> Result<(Config, Option<Tokenizer>)> {
+        let (config, _, tokenizer) =
+            Self::parts(path, &Device::Cpu).map_err(|error| error.within(path.display()))?;
+        Ok((config, tokenizer))
+    }
+
     /// The same with every weight a variable, for checking gradients.
     pub fn load_trainable(path: &Path, device: &Device) -> Result<(Self, Params)> {
         Self::open(path, device, true)
     }
 
     fn open(path: &Path, device: &Device, trainable: bool) -> Result<(Self, Params)> {
-        let read = if path.is_dir() {
-            Self::parts_of_directory(path, device)
-        } else {
-            Self::parts_of_gguf(path, device)
-        };
         let place = |e: Error| e.within(path.display());
-        let (config, weights, tokenizer) = read.map_err(place)?;
+        let (config, weights, tokenizer) = Self::parts(path, device).map_err(place)?;
         let mut weights = if trainable { weights.trainable() } else { weights };
         let transformer = Transformer::load(config, &mut weights, device).map_err(place)?;
         let classifier = Classifier::load(&transformer.config, &weights).map_err(place)?;
         Ok((Self { transformer, classifier, tokenizer }, weights.into_params()))
+    }
+
+    fn parts(path: &Path, device: &Device) -> Result<(Config, Weights, Option<Tokenizer>)> {
+        match path.is_dir() {
+            true => Self::parts_of_directory(path, device),
+            false => Self::parts_of_gguf(path, device),
+        }
     }
 
     fn parts_of_directory(dir: &Path, device: &Device) -> Result<(Config, Weights, Option<Tokenizer>)> {

@@ -8,8 +8,7 @@ use super::loader::Loader;
 use super::weights::Weights;
 use crate::error::{Error, Result};
 use crate::nn::{
-    Angles, Block, Linear, Memory, Norm, Packing, Part, Pass, Precision, Rope, RopeScaling, Site,
-    Surroundings,
+    Angles, Block, Linear, Memory, Norm, Packing, Pass, Precision, Rope, RopeScaling, Site, Surroundings,
 };
 
 /// A loaded network. `forward` keeps no state, so many requests may share one.
@@ -165,19 +164,9 @@ impl Transformer {
         &self.head
     }
 
-    /// Number of values in the weights, biases and position tables aside.
+    /// As [`Config::parameters`].
     pub fn parameters(&self) -> usize {
-        let shape = &self.config.shape;
-        let parts = [Part::Q, Part::K, Part::V, Part::O, Part::Gate, Part::Up, Part::Down];
-        let linears = parts.iter().filter_map(|&part| shape.linear(part)).map(|(out, input)| out * input);
-        let head = if self.config.tied_head { 0 } else { shape.vocab * shape.hidden };
-        let names = self.config.family.names();
-        let norms = 2 * (1 + usize::from(names.norms_after.is_some())) * shape.hidden;
-        let head_norms = if names.head_norms.is_some() { 2 * shape.head_dim } else { 0 };
-        shape.vocab * shape.hidden
-            + head
-            + shape.layers * (linears.sum::<usize>() + norms + head_norms)
-            + shape.hidden
+        self.config.parameters()
     }
 
     fn check(&self, batch: &Batch) -> Result<()> {

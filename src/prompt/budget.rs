@@ -139,7 +139,7 @@ pub fn fit(
 }
 
 /// What the template is given.
-fn laid_out(
+pub(super) fn laid_out(
     contents: &Contents,
     passages: &[Shown],
     demos: usize,
@@ -183,7 +183,7 @@ fn most_that_fit(
 }
 
 /// The passages as the prompt has them.
-fn shown_of(passages: &[Shown], fitted: &Fitted) -> Vec<Shown> {
+pub(super) fn shown_of(passages: &[Shown], fitted: &Fitted) -> Vec<Shown> {
     let mut shown = passages[..fitted.shown].to_vec();
     for dropped in &fitted.dropped {
         if let Dropped::Rest { passage, from } = *dropped {

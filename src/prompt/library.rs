@@ -12,6 +12,7 @@ use include_dir::{Dir, include_dir};
 
 use super::template::Template;
 use crate::error::{Error, IoContext, Result};
+use crate::text::slip::closest;
 
 static SHIPPED: Dir = include_dir!("$CARGO_MANIFEST_DIR/prompts");
 
@@ -28,6 +29,8 @@ pub struct Listing {
     pub id: String,
     /// The file, or `None` when it is inside the binary.
     pub file: Option<PathBuf>,
+    /// Whether one of this name is inside the binary: a file takes its place.
+    pub shipped: bool,
 }
 
 impl Library {
@@ -46,17 +49,31 @@ impl Library {
         } else {
             self.find(&format!("{name}.j2"))?.ok_or_else(|| self.unknown(name))?
         };
-        let partial = |wanted: &str| match self.find(wanted)? {
-            Some((_, source)) => Ok(source),
-            None => Err(Error::not_found(format!("no partial `{wanted}`"))
-                .hint("partials are named from the prompts folder, as in `qa/_passages.j2`")),
-        };
-        let template = Template::parse(&place, &source, &partial)?;
+        let template = self.parse(&place, &source)?;
         if !name.ends_with(".j2") && template.id() != name {
             return Err(Error::mismatch(format!("`{place}` calls itself `{}`", template.id()))
                 .hint("`task` is the folder's name and `name` the file's"));
         }
         Ok(template)
+    }
+
+    /// [`Template::parse`] with the partials of this library.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn parse(&self, place: &str, source: &str) -> Result<Template> {
+        Template::parse(place, source, &|wanted| self.partial(wanted))
+    }
+
+    /// What the partial `name` says, as in `qa/_passages.j2`.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none.
+    pub fn partial(&self, name: &str) -> Result<String> {
+        self.find(name)?.map(|(_, source)| source).ok_or_else(|| {
+            Error::not_found(format!("no partial `{name}`"))
+                .hint("partials are named from the prompts folder, as in `qa/_passages.j2`")
+        })
     }
 
     /// Every template, by name.
@@ -89,7 +106,16 @@ impl Library {
                 }
             }
         }
-        Ok(found.into_iter().map(|(id, file)| Listing { id, file }).collect())
+        let listing = |(id, file): (String, Option<PathBuf>)| {
+            let shipped = SHIPPED.contains(format!("{id}.j2"));
+            Listing { id, file, shipped }
+        };
+        Ok(found.into_iter().map(listing).collect())
+    }
+
+    /// The file that `path` (from a prompts folder, as `qa/_passages.j2`) is read from; `None` when it is inside the binary.
+    pub fn file(&self, path: &str) -> Option<PathBuf> {
+        self.folders.iter().map(|folder| folder.join(path)).find(|file| file.is_file())
     }
 
     /// Where `path` (from a prompts folder) is first found, and what it says.
@@ -100,12 +126,9 @@ impl Library {
             return Err(Error::invalid(format!("`{path}` is not a template's name"))
                 .hint("a name looks like `qa/grounded`; for a file elsewhere, give its path with `.j2`"));
         }
-        for folder in &self.folders {
-            let file = folder.join(path);
-            if file.is_file() {
-                let source = fs::read_to_string(&file).at("read", &file)?;
-                return Ok(Some((file.display().to_string(), source)));
-            }
+        if let Some(file) = self.file(path) {
+            let source = fs::read_to_string(&file).at("read", &file)?;
+            return Ok(Some((file.display().to_string(), source)));
         }
         let shipped = SHIPPED.get_file(path).and_then(|file| file.contents_utf8());
         Ok(shipped.map(|source| (path.to_owned(), source.to_owned())))
@@ -114,7 +137,9 @@ impl Library {
     fn unknown(&self, name: &str) -> Error {
         let there = self.list().unwrap_or_default();
         let there: Vec<String> = there.into_iter().map(|listing| listing.id).collect();
-        Error::not_found(format!("no template `{name}`")).hint(format!("there are: {}", there.join(", ")))
+        let meant = closest(name, there.iter().map(String::as_str));
+        let begin = meant.map_or("there".to_owned(), |meant| format!("did you mean `{meant}`? There"));
+        Error::not_found(format!("no template `{name}`")).hint(format!("{begin} are: {}", there.join(", ")))
     }
 }
 
@@ -157,7 +182,10 @@ mod tests {
         assert_eq!(library.load("qa/plain").unwrap().render(&()).unwrap().text(), "Hello");
         let listed = library.list().unwrap();
         let extra = listed.iter().find(|listing| listing.id == "qa/extra").unwrap();
-        assert_eq!(extra.file, Some(own.path().join("qa/extra.j2")));
+        assert_eq!((&extra.file, extra.shipped), (&Some(own.path().join("qa/extra.j2")), false));
+        let plain = listed.iter().find(|listing| listing.id == "qa/plain").unwrap();
+        assert!(plain.shipped && plain.file == library.file("qa/plain.j2") && plain.file.is_some());
+        assert_eq!(library.file("qa/_passages.j2"), None);
 
         let path = own.path().join("qa/plain.j2");
         assert_eq!(library.load(path.to_str().unwrap()).unwrap().id(), "qa/plain");
@@ -167,7 +195,7 @@ mod tests {
     fn a_name_that_is_not_there_is_answered_with_those_that_are() {
         let error = Library::default().load("qa/grouned").unwrap_err();
         assert_eq!(error.to_string(), "no template `qa/grouned`");
-        assert!(error.advice().unwrap().contains("qa/grounded"), "{error:?}");
+        assert!(error.advice().unwrap().starts_with("did you mean `qa/grounded`? There are: "), "{error:?}");
         assert!(matches!(Library::default().load("../secrets").unwrap_err(), Error::Invalid(_)));
     }
 

@@ -2,18 +2,23 @@
 //!
 //! [`template`] reads and renders `prompts/<task>/<name>.j2`, [`front`] being what its first lines say; [`library`] knows
 //! where templates are (a person's own before the ones shipped inside the binary); [`budget`] drops what does not fit
-//! the window (passages, demonstrations, turns of a conversation) and says so; [`guard`] keeps retrieved text from posing as anything else.
+//! the window (passages, demonstrations, turns of a conversation) and says so; [`guard`] keeps retrieved text from posing as
+//! anything else. For people who write templates, [`lint`] finds what they may not have meant, and [`parts`] what the
+//! tokens of a prompt are spent on.
 
 pub mod budget;
 pub mod front;
+mod given;
 pub mod guard;
 pub mod library;
+pub mod lint;
+mod parts;
 pub mod template;
 
 #[cfg(test)]
 mod shipped_tests;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::index::Passage;
@@ -21,7 +26,9 @@ use crate::text::tokenizer::Message;
 
 pub use crate::text::layout::Layout;
 pub use front::{FewShot, Order, Params};
+pub use given::Given;
 pub use library::Library;
+pub use parts::{Part, parts};
 pub use template::Template;
 
 /// A rendered template, ready for a generator.
@@ -74,7 +81,7 @@ pub struct Demo {
 }
 
 /// A question and its answer, earlier in a conversation, as templates see them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Said {
     pub question: String,
     pub answer: String,

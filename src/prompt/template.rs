@@ -44,6 +44,12 @@ pub struct Template {
     front: Front,
     id: String,
     version: String,
+    /// As the file has it, but for its line ends.
+    source: String,
+    /// The files it includes, by name.
+    partials: BTreeMap<String, String>,
+    /// The inputs and slots that the body or a partial mentions.
+    used: BTreeSet<String>,
     /// Lines before the body, so that errors count lines as an editor does.
     lines_before: usize,
     is_chat: bool,
@@ -90,8 +96,10 @@ impl Template {
         }
         environment.add_template_owned(id.clone(), marked).map_err(|error| broken(&id, error))?;
 
-        let template = Self { front, id, version, lines_before, is_chat, environment };
-        template.check_names(place, partials.keys())?;
+        let used = BTreeSet::new();
+        let mut template =
+            Self { front, id, version, source, partials, used, lines_before, is_chat, environment };
+        template.used = template.names_used(place)?;
         Ok(template)
     }
 
@@ -107,6 +115,32 @@ impl Template {
     /// First 8 hex digits of blake3 over front matter, body and every included partial: any edit is another version.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// The whole file, front matter included.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The file below its front matter.
+    pub fn body(&self) -> &str {
+        let start = self.source.split_inclusive('\n').take(self.lines_before).map(str::len).sum();
+        &self.source[start..]
+    }
+
+    /// Where the body begins: lines of the file above it.
+    pub fn lines_before(&self) -> usize {
+        self.lines_before
+    }
+
+    /// The files it includes, directly or not: by name, and what they say.
+    pub fn partials(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.partials.iter().map(|(name, text)| (name.as_str(), text.as_str()))
+    }
+
+    /// Whether the body or a partial mentions the input or slot `name`.
+    pub fn uses(&self, name: &str) -> bool {
+        self.used.contains(name)
     }
 
     /// Whether the file has turns.
@@ -200,21 +234,24 @@ impl Template {
         })
     }
 
-    fn asked(&self) -> impl Iterator<Item = &str> {
+    /// Its inputs, `demos` among them if it shows demonstrations.
+    pub fn asked(&self) -> impl Iterator<Item = &str> {
+        let inputs = &self.front.inputs;
         let demos = self.front.fewshot.as_ref().map(|_| "demos");
-        self.front.inputs.iter().map(String::as_str).chain(demos)
+        let demos = demos.filter(|demos| !inputs.iter().any(|input| input == demos));
+        inputs.iter().map(String::as_str).chain(demos)
     }
 
-    /// Every name the body and its partials use has to come from somewhere.
-    fn check_names<'a>(&'a self, place: &str, partials: impl Iterator<Item = &'a String>) -> Result<()> {
+    /// The names that the body and its partials use, each of which has to come from somewhere.
+    fn names_used(&self, place: &str) -> Result<BTreeSet<String>> {
         let mut known: BTreeSet<String> = self.asked().map(str::to_owned).collect();
         known.extend(self.front.vars.keys().cloned());
         let builtin: BTreeSet<&str> = self.environment.globals().map(|(name, _)| name).collect();
-        for name in partials.chain([&self.id]) {
+        let mut all = BTreeSet::new();
+        for name in self.partials.keys().chain([&self.id]) {
             let template = self.environment.get_template(name).map_err(|error| self.failed(&error))?;
             let used: BTreeSet<String> = template.undeclared_variables(false).into_iter().collect();
-            let unknown =
-                used.into_iter().find(|used| !known.contains(used) && !builtin.contains(used.as_str()));
+            let unknown = used.iter().find(|used| !known.contains(*used) && !builtin.contains(used.as_str()));
             if let Some(unknown) = unknown {
                 let file = if *name == self.id { place } else { name };
                 return Err(Error::invalid(format!(
@@ -222,8 +259,9 @@ impl Template {
                 ))
                 .hint(format!("defined: {}; add it to `inputs` or `vars`", listed(&known))));
             }
+            all.extend(used);
         }
-        Ok(())
+        Ok(all)
     }
 
     fn turns(&self, text: &str) -> Result<Vec<Message>> {

@@ -3,6 +3,7 @@
 
 mod boundaries;
 pub mod chunk;
+pub mod difference;
 pub mod document;
 pub mod example;
 pub mod fields;

@@ -22,7 +22,6 @@ use crate::engine::chat::{Conversation, StandAlone};
 use crate::error::{Error, Result};
 use crate::generate::Generator;
 use crate::index::Filter;
-use crate::prompt::Library;
 use crate::retrieve::rerank::CrossEncoder;
 
 /// The templates unless somebody chose others.
@@ -67,7 +66,7 @@ impl<'a> Session<'a> {
         let opened = settings.home.open(&collection)?;
         let filter = command.narrow.filter(settings);
         let opened = narrow::only(&filter, opened, printer)?;
-        let library = Library::new([settings.home.dir().join("prompts")]);
+        let library = settings.library();
         let chosen = settings.get(Key::Prompt, command.with.prompt.as_deref());
         // The default of all commands has no place for what was said before.
         let answer = if chosen.source == Decided::Default { ANSWER } else { &chosen.value };

@@ -1,9 +1,8 @@
 //! Settings: what cannot be read, what names nothing, and what nobody reads.
 
 use super::{Report, quoted};
-use crate::cli::settings::{Key, Settings, Source, VARIABLES};
+use crate::cli::settings::{Key, PROMPTS, Settings, Source, VARIABLES};
 use crate::error::Error;
-use crate::prompt::Library;
 
 /// `refused` says why `config.toml` cannot be used, if it cannot.
 pub(super) fn check(settings: &Settings, refused: Option<&Error>, report: &mut Report) {
@@ -59,8 +58,7 @@ fn collection(settings: &Settings, report: &mut Report) {
 
 /// The template in force, and every one of the person's own.
 fn prompts(settings: &Settings, report: &mut Report) {
-    let folder = settings.home.dir().join("prompts");
-    let library = Library::new([folder.clone()]);
+    let (folder, library) = (settings.home.dir().join(PROMPTS), settings.library());
     let chosen = settings.get(Key::Prompt, None);
     if let Err(error) = library.load(&chosen.value) {
         let subject = format!("prompt {} ({})", chosen.value, chosen.source);

@@ -76,14 +76,7 @@ impl Ask<'_> {
     /// The prompt with as many passages, and as much of the conversation, as the window holds.
     fn prompt(&self, generation: &Generation, question: &str, passages: &[Hit]) -> Result<Fitted> {
         let Generation { generator, template, history, demos, order } = *generation;
-        let shown: Vec<Shown> = passages
-            .iter()
-            .map(|hit| Shown {
-                title: header(&hit.passage),
-                path: hit.passage.path.clone(),
-                text: hit.passage.chunk.text.clone(),
-            })
-            .collect();
+        let shown: Vec<Shown> = passages.iter().map(|hit| Shown::from(&hit.passage)).collect();
         let mut values = serde_json::Map::new();
         values.insert("question".to_owned(), question.into());
         let window = Window { size: generator.context(), completion: template.front().params.max_tokens };

@@ -16,14 +16,14 @@ use std::time::Instant;
 
 pub use answer::{Answer, Answering, FORMAT, Nearest, PromptName, Tokens};
 
-use self::look::{Looking, PASSAGES};
+use self::look::{Found, Looking, PASSAGES};
 use super::Places;
 use crate::embed::Embedder;
 use crate::error::Result;
 use crate::generate::Generator;
 use crate::index::Collection;
 use crate::prompt::budget::Dropped;
-use crate::prompt::{Demo, Order, Said, Template};
+use crate::prompt::{Demo, Order, Said, Shown, Template};
 use crate::retrieve::Hit;
 use crate::retrieve::gate::Features;
 use crate::retrieve::rank::Mode;
@@ -149,8 +149,7 @@ impl Ask<'_> {
             Some(_) if stopped => None,
             Some(generation) if self.generates(generation.generator) => {
                 let small = generation.generator.parameters().is_some_and(|size| size < SMALL);
-                let shown = self.k.unwrap_or(if small { PASSAGES_OF_SMALL } else { PASSAGES });
-                let passages = &found.passages()[..shown.min(found.passages().len())];
+                let passages = self.shown(found, small);
                 self.generate(generation, question, passages, &mut answer, on_progress)?
             }
             _ => None,
@@ -168,6 +167,22 @@ impl Ask<'_> {
         }
         answer.ms = start.elapsed().as_millis() as u64;
         Ok(answer)
+    }
+
+    /// The passages that the prompt of a question shows, best first: of a model of this size, `None` where nobody knows it.
+    ///
+    /// # Errors
+    /// As [`Self::run`]'s retrieval.
+    pub fn passages(&self, question: &str, parameters: Option<usize>) -> Result<Vec<Shown>> {
+        let found = self.look(question, Mode::Hybrid)?;
+        let small = parameters.is_some_and(|size| size < SMALL);
+        Ok(self.shown(&found, small).iter().map(|hit| Shown::from(&hit.passage)).collect())
+    }
+
+    /// As many of the passages that were found as a prompt shows.
+    fn shown<'a>(&self, found: &'a Found, small: bool) -> &'a [Hit] {
+        let most = self.k.unwrap_or(if small { PASSAGES_OF_SMALL } else { PASSAGES });
+        &found.passages()[..most.min(found.passages().len())]
     }
 
     fn generates(&self, generator: &Generator) -> bool {

@@ -16,7 +16,7 @@ pub type Examples = &'static [(&'static str, &'static str)];
 /// The program's commands by what a person is about to do.
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Ask your documents", &["quickstart", "ingest", "ask", "chat", "search"]),
-    ("Find the prompt that works", &["prompt"]),
+    ("Find the prompt that works", &["prompt", "experiment", "optimise"]),
     ("Measure", &["eval", "tune-fusion", "calibrate", "verify"]),
     ("Keep things in order", &["doctor", "collections", "models", "config"]),
     ("More", &["completions", "man", "help"]),

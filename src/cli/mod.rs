@@ -14,15 +14,18 @@ mod device;
 mod doctor;
 mod endpoint;
 mod eval;
+mod experiment;
 mod help;
 mod ingest;
 mod interrupt;
 mod load;
 mod models;
 mod narrow;
+mod optimise;
 mod printer;
 mod prompt;
 mod quickstart;
+mod resources;
 mod search;
 mod settings;
 mod tune_fusion;
@@ -98,6 +101,10 @@ enum Command {
     /// Measure search and answers on questions whose answers are known
     #[command(subcommand)]
     Eval(eval::Eval),
+    /// Measure prompts, demonstrations, retrieval and models beside each other
+    #[command(subcommand)]
+    Experiment(experiment::Command),
+    Optimise(optimise::Optimise),
     TuneFusion(tune_fusion::TuneFusion),
     Calibrate(calibrate::Calibrate),
     Verify(verify::Verify),
@@ -116,16 +123,19 @@ enum Ending {
 const NOTHING_RELEVANT: u8 = 3;
 /// Another process kept using the collection.
 const BUSY: u8 = 4;
+/// An assertion of an experiment does not hold; what promptfoo says then.
+const ASSERTIONS_FAILED: u8 = 100;
 /// The person stopped it; what shells make of Ctrl-C.
 const INTERRUPTED: u8 = 130;
 
 /// What scripts may count on. 2 is clap's.
-const EXIT_CODES: [(u8, &str); 6] = [
+const EXIT_CODES: [(u8, &str); 7] = [
     (0, "done"),
     (1, "an error, a file that `ingest` could not read, or what `verify`, `doctor` or `prompt lint` found"),
     (2, "the command line could not be read"),
     (NOTHING_RELEVANT, "nothing relevant was found"),
     (BUSY, "another process kept using the collection"),
+    (ASSERTIONS_FAILED, "an assertion of an experiment does not hold"),
     (INTERRUPTED, "interrupted"),
 ];
 
@@ -175,6 +185,8 @@ fn run(cli: Cli, printer: &Printer) -> Result<Ending> {
         }
         Command::Doctor(command) => doctor::run(&command, home, qdrant_url, printer),
         Command::Eval(command) => eval::run(&command, &settings()?, printer),
+        Command::Experiment(command) => experiment::run(&command, &settings()?, printer),
+        Command::Optimise(command) => optimise::run(&command, &settings()?, printer),
         Command::TuneFusion(command) => tune_fusion::run(&command, &settings()?, printer),
         Command::Calibrate(command) => calibrate::run(&command, &settings()?, printer),
         Command::Verify(command) => verify::run(&command, &settings()?, printer),

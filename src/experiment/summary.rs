@@ -131,6 +131,12 @@ pub struct Claim {
 }
 
 impl Summary {
+    /// How many assertions do not hold, over rows and over cells.
+    pub fn failed_assertions(&self) -> usize {
+        let of_rows: usize = self.cells.iter().map(|cell| cell.assertions_failed).sum();
+        of_rows + self.assertions.iter().filter(|claim| !claim.passed).count()
+    }
+
     /// A cell by its id.
     pub fn cell(&self, id: &str) -> Option<&Cell> {
         self.cells.iter().find(|cell| cell.id == id)

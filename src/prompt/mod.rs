@@ -7,6 +7,7 @@
 //! tokens of a prompt are spent on.
 
 pub mod budget;
+mod freeze;
 pub mod front;
 mod given;
 pub mod guard;

@@ -14,6 +14,7 @@ mod device;
 mod encoders;
 mod endpoint;
 mod eval;
+mod experiment;
 mod floors;
 mod formats;
 mod gguf;

@@ -15,8 +15,9 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 pub use answer::{Answer, Answering, FORMAT, Nearest, PromptName, Tokens};
+pub use look::Found;
 
-use self::look::{Found, Looking, PASSAGES};
+use self::look::{Looking, PASSAGES};
 use super::Places;
 use crate::embed::Embedder;
 use crate::error::Result;
@@ -28,7 +29,6 @@ use crate::retrieve::Hit;
 use crate::retrieve::gate::Features;
 use crate::retrieve::rank::Mode;
 use crate::retrieve::rerank::CrossEncoder;
-pub use look::Found;
 
 /// Passages that a small model is shown.
 const PASSAGES_OF_SMALL: usize = 3;

@@ -1,0 +1,111 @@
+//! What experiments take from around them, loaded by the names that settings know.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use candle_core::Device;
+
+use super::load;
+use super::settings::Settings;
+use crate::embed::{Cache, Embedder};
+use crate::error::{Error, IoContext, Result};
+use crate::experiment::cache;
+use crate::experiment::plan::{Documents, Resources};
+use crate::experiment::spec::NO_ADAPTER;
+use crate::generate::Generator;
+use crate::hub;
+use crate::index::Patience;
+use crate::prompt::{Library, Template};
+
+pub struct FromSettings<'a> {
+    settings: &'a Settings,
+    device: Device,
+    /// Of demonstrations, once they are chosen by nearness.
+    embedder: Mutex<OnceLock<Embedder>>,
+}
+
+impl<'a> FromSettings<'a> {
+    pub fn new(settings: &'a Settings, device: Device) -> Self {
+        Self { settings, device, embedder: Mutex::default() }
+    }
+
+    /// Where answers are kept.
+    pub fn answers(&self) -> PathBuf {
+        self.settings.home.dir().join("cache").join("answers.sqlite")
+    }
+}
+
+impl Resources for FromSettings<'_> {
+    fn model(&self, model: &str) -> String {
+        self.settings.model(Some(model).filter(|model| !model.is_empty()))
+    }
+
+    fn fingerprint(&self, model: &str) -> Result<String> {
+        let name = self.model(model);
+        if load::is_served(&name) {
+            return Ok(format!("{name} {}", self.settings.endpoint()?.base_url()));
+        }
+        let model = hub::resolve(&name)?;
+        // A catalogue's model is checked against its hashes when it is resolved. Of one's own, size and time tell.
+        let mut parts = vec![model.name.into_bytes()];
+        if model.kind.is_none() {
+            let path = std::path::absolute(&model.path).at("find", &model.path)?;
+            let mut files = vec![path.clone()];
+            if path.is_dir() {
+                files.clear();
+                for entry in std::fs::read_dir(&path).at("read", &path)? {
+                    files.push(entry.at("read", &path)?.path());
+                }
+            }
+            files.sort();
+            for file in files {
+                let about = file.metadata().at("read", &file)?;
+                let changed =
+                    about.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+                let changed = changed.map_or(0, |time| time.as_nanos());
+                parts.push(format!("{} {} {changed}", file.display(), about.len()).into_bytes());
+            }
+        }
+        let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+        Ok(cache::key(&parts)[..16].to_owned())
+    }
+
+    fn generator(&self, model: &str, adapter: &str) -> Result<Generator> {
+        if adapter != NO_ADAPTER {
+            return Err(Error::not_found(format!("no adapter `{adapter}` is registered"))
+                .hint("adapter = [\"none\"] is the model as it is"));
+        }
+        load::generator(&self.model(model), &self.device, self.settings)
+    }
+
+    fn template(&self, name: &str) -> Result<Template> {
+        Library::new([self.settings.home.dir().join("prompts")]).load(name)
+    }
+
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
+        let mut embedder = self.embedder.lock().unwrap_or_else(PoisonError::into_inner);
+        if embedder.get().is_none() {
+            let loaded = load::embedder(&self.settings.embedder(None), &self.device, self.settings)?;
+            *embedder = OnceLock::from(loaded);
+        }
+        match embedder.get() {
+            Some(embedder) => {
+                let dir = self.settings.home.dir().join("cache").join("embeddings");
+                Cache::open(&dir, embedder)?.embed(texts, |_| {})
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn documents(&self, collection: Option<&str>) -> Result<Documents> {
+        let collection = self.settings.home.open(&self.settings.collection(collection))?;
+        let embedder = load::collection_embedder(&collection, None, &self.device, self.settings)?;
+        let mut about = Vec::new();
+        for known in collection.read(Patience::default())?.documents()? {
+            about.extend(format!("{:?}\n", known.meta).into_bytes());
+        }
+        let profile = serde_json::to_vec(collection.profile()).unwrap_or_default();
+        let version = cache::key(&[&about, &profile])[..16].to_owned();
+        Ok(Documents { collection, embedder, places: self.settings.places.clone(), version })
+    }
+}

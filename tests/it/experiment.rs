@@ -1,0 +1,264 @@
+//! `incontext experiment`: cells, rows and figures by real processes, over an endpoint that answers as it is told.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::mock::{Reply, Seen, Server};
+use crate::run::{Folder, Ran};
+
+/// Ten texts, of which the even ones are good.
+fn data() -> String {
+    let row = |n: usize| {
+        let label = if n.is_multiple_of(2) { "good" } else { "bad" };
+        json!({ "id": format!("r{n}"), "text": format!("film {n}"), "label": label }).to_string()
+    };
+    (0..10).map(|n| row(n) + "\n").collect()
+}
+
+const MINE: &str = "+++\nname = \"mine\"\ntask = \"classify\"\ninputs = [\"input\", \"labels\"]\n[params]\nstop = [\"\\n\"]\n[vars.ask]\nchoices = [\"Good or bad?\", \"Well?\"]\n+++\n{{ ask }} {{ input | line }}\nLabel:";
+
+const EXPERIMENT: &str = r#"
+task = "classify"
+data = { file = "films.jsonl" }
+metrics = ["accuracy"]
+[matrix]
+prompt = ["mine.j2", { template = "mine.j2", name = "well", vars = { ask = "Well?" } }]
+model = ["openai:mock"]
+"#;
+
+fn folder(experiment: &str) -> Folder {
+    Folder::with(&[("films.jsonl", &data()), ("mine.j2", MINE), ("films.toml", experiment)])
+}
+
+/// What the last message says.
+fn asked(request: &Seen) -> String {
+    let messages = request.body["messages"].as_array().unwrap();
+    messages.last().unwrap()["content"].as_str().unwrap().to_owned()
+}
+
+/// The number of the film that is asked about.
+fn number(request: &Seen) -> usize {
+    let digits: String = asked(request).chars().filter(char::is_ascii_digit).collect();
+    digits.parse().unwrap()
+}
+
+/// Right but for film 3, and for film 4 when it is asked "Well?".
+fn critic(request: &Seen) -> Reply {
+    let film = number(request);
+    let wrong = film == 3 || film == 4 && asked(request).starts_with("Well?");
+    let good = film.is_multiple_of(2) != wrong;
+    Reply::streamed(&[if good { " Good" } else { "It is bad" }, ", I think."])
+}
+
+fn command(folder: &Folder, server: &Server, args: &[&str]) -> Command {
+    let mut command = folder.command(&[&["experiment"], args].concat());
+    command.env("OPENAI_BASE_URL", &server.url);
+    command
+}
+
+fn run(folder: &Folder, server: &Server, args: &[&str]) -> Ran {
+    Ran::of(command(folder, server, args).output().unwrap())
+}
+
+fn rows(folder: &Folder) -> Vec<Value> {
+    let text = std::fs::read_to_string(folder.at("results/films/rows.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn cells_are_measured_and_compared_and_nothing_is_asked_twice() {
+    let folder = folder(EXPERIMENT);
+    let server = Server::start(|request, _| critic(request));
+    let ran = run(&folder, &server, &["run", "films.toml", "--json"]);
+    assert_eq!(ran.code, Some(0), "{ran:#?}");
+    let summary = ran.json();
+    assert_eq!((&summary["complete"], &summary["baseline"]), (&json!(true), &json!("c01")));
+    let accuracy = |cell: usize| summary["cells"][cell]["metrics"]["accuracy"]["mean"].as_f64().unwrap();
+    assert_eq!((accuracy(0), accuracy(1)), (0.9, 0.8));
+    let against = &summary["cells"][1]["against"];
+    assert_eq!((&against["wins"], &against["losses"], &against["ties"]), (&json!(0), &json!(1), &json!(9)));
+    assert_eq!((&against["test"], &against["p"]), (&json!("McNemar"), &json!(1.0)));
+    assert_eq!(server.seen().len(), 20);
+    for name in ["report.html", "junit.xml", "summary.json", "experiment.toml"] {
+        assert!(folder.at("results/films").join(name).exists(), "{name}");
+    }
+
+    // Nothing is left to do; in another folder, answers come out of the cache.
+    assert_eq!(run(&folder, &server, &["run", "films.toml"]).code, Some(0));
+    assert_eq!(run(&folder, &server, &["resume", "results/films"]).code, Some(0));
+    assert_eq!(run(&folder, &server, &["run", "films.toml", "-o", "other"]).code, Some(0));
+    assert_eq!((server.seen().len(), rows(&folder).len()), (20, 20));
+    assert_eq!(run(&folder, &server, &["run", "films.toml", "-o", "fresh", "--no-cache"]).code, Some(0));
+    assert_eq!(server.seen().len(), 40);
+
+    let compared = run(&folder, &server, &["compare", "films.toml", "c02", "c01", "--metric", "accuracy"]);
+    insta::assert_snapshot!(compared.out, @r"");
+    let csv = run(&folder, &server, &["export", "results/films", "-f", "csv"]).out;
+    assert!(csv.starts_with("cell,prompt,rows,errors,"), "{csv}");
+    assert!(run(&folder, &server, &["view", "films.toml"]).out.contains("80.0"));
+}
+
+#[test]
+fn a_changed_file_makes_only_what_it_changed() {
+    let folder = folder(EXPERIMENT);
+    let server = Server::start(|request, _| critic(request));
+    run(&folder, &server, &["run", "films.toml", "--no-cache"]);
+    folder.write("films.toml", &EXPERIMENT.replace("Well?", "So?"));
+    let ran = run(&folder, &server, &["run", "films.toml", "--no-cache", "--json"]);
+    assert_eq!(server.seen().len(), 30, "{ran:#?}");
+    let ids: Vec<Value> = ran.json()["cells"].as_array().unwrap().iter().map(|cell| cell["id"].clone()).collect();
+    assert_eq!(ids, ["c01", "c03"]);
+}
+
+#[test]
+fn what_fails_is_said_in_its_row_and_asked_again_when_wanted() {
+    let folder = folder(EXPERIMENT);
+    let server = Server::start(|request, before| match number(request) {
+        7 if before < 60 => Reply::error("400 Bad Request", "no sevens"),
+        _ => critic(request),
+    });
+    let ran = run(&folder, &server, &["run", "films.toml", "--json"]);
+    assert_eq!(ran.code, Some(0), "{ran:#?}");
+    assert!(ran.err.contains("2 rows failed"), "{}", ran.err);
+    assert_eq!((&ran.json()["cells"][0]["rows"], &ran.json()["cells"][0]["errors"]), (&json!(10), &json!(1)));
+    let failed: Vec<Value> = rows(&folder).into_iter().filter(|row| !row["error"].is_null()).collect();
+    assert_eq!(failed.len(), 2);
+    assert!(failed[0]["error"].as_str().unwrap().contains("no sevens"), "{failed:?}");
+    for _ in 0..60 - server.seen().len().min(60) {
+        let _ = ureq_get(&server);
+    }
+    let again = run(&folder, &server, &["resume", "films.toml", "--retry-errors", "--json"]);
+    assert_eq!(again.json()["cells"][0]["errors"], 0, "{again:#?}");
+    assert_eq!(rows(&folder).len(), 22);
+}
+
+/// A request about nothing in particular, to pass the time.
+fn ureq_get(server: &Server) -> std::io::Result<()> {
+    use std::io::{Read, Write};
+    let address = server.url.trim_start_matches("http://").trim_end_matches("/v1");
+    let mut stream = std::net::TcpStream::connect(address)?;
+    let body = json!({ "messages": [{ "role": "user", "content": "film 0" }] }).to_string();
+    write!(stream, "POST /v1/x HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}", body.len())?;
+    stream.read_to_string(&mut String::new()).map(|_| ())
+}
+
+#[test]
+fn an_endpoint_that_answers_nothing_stops_the_run_after_ten_rows() {
+    let folder = folder(EXPERIMENT);
+    let server = Server::start(|_, _| Reply::error("401 Unauthorized", "no key"));
+    let ran = run(&folder, &server, &["run", "films.toml"]);
+    assert_eq!(ran.code, Some(1), "{ran:#?}");
+    assert!(ran.err.contains("the first 10 rows of `openai:mock` all failed"), "{}", ran.err);
+    assert!(rows(&folder).len() < 20);
+}
+
+#[test]
+fn a_killed_run_goes_on_where_it_was_and_ends_as_one_that_was_never_killed() {
+    let whole = folder(EXPERIMENT);
+    let slow = |request: &Seen, _| critic(request).pause(std::time::Duration::from_millis(40));
+    let server = Server::start(slow);
+    run(&whole, &server, &["run", "films.toml", "--no-cache"]);
+    let expected = figures(&whole);
+    for after in [150, 300] {
+        let folder = folder(EXPERIMENT);
+        let mut child = command(&folder, &server, &["run", "films.toml", "--no-cache", "-q"]).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(after));
+        let _ = child.kill();
+        let _ = child.wait();
+        let ran = run(&folder, &server, &["run", "films.toml", "--no-cache"]);
+        assert_eq!(ran.code, Some(0), "{ran:#?}");
+        assert_eq!(figures(&folder), expected);
+        assert_eq!(rows(&folder).len(), 20, "no row is made twice");
+    }
+}
+
+/// Metrics of every cell but for time.
+fn figures(folder: &Folder) -> BTreeMap<String, Value> {
+    let text = std::fs::read_to_string(folder.at("results/films/summary.json")).unwrap();
+    let summary: Value = serde_json::from_str(&text).unwrap();
+    let cell = |cell: &Value| (cell["id"].as_str().unwrap().to_owned(), cell["metrics"]["accuracy"].clone());
+    summary["cells"].as_array().unwrap().iter().map(cell).collect()
+}
+
+#[test]
+fn assertions_that_fail_exit_with_100() {
+    let asserts = format!(
+        "{EXPERIMENT}\n[[assert]]\ntype = \"not-equals\"\nvalue = \"good\"\n[[require]]\nmetric = \"accuracy\"\nat_least = 0.85\n"
+    );
+    let folder = folder(&asserts);
+    let server = Server::start(|request, _| critic(request));
+    let ran = run(&folder, &server, &["run", "films.toml", "--json"]);
+    assert_eq!(ran.code, Some(100), "{ran:#?}");
+    let summary = ran.json();
+    assert_eq!(summary["assertions"][0]["passed"], true);
+    assert_eq!((&summary["assertions"][1]["passed"], &summary["assertions"][1]["why"]), (&json!(false), &json!("it is 0.800")));
+    // Of the five good films both prompts say so, but the second of film 4; of film 3 both say so too.
+    assert_eq!(summary["cells"][0]["assertions_failed"], 6);
+    let junit = std::fs::read_to_string(folder.at("results/films/junit.xml")).unwrap();
+    assert!(junit.contains("<failure"), "{junit}");
+}
+
+#[test]
+fn a_judge_grades_what_only_a_model_can() {
+    let rubric = format!("{EXPERIMENT}\n[run]\njudge = \"openai:judge\"\n[[assert]]\ntype = \"llm-rubric\"\nvalue = \"Is of one word.\"\n");
+    let folder = folder(&rubric);
+    let server = Server::start(|request, _| match request.body["model"] == "judge" {
+        true => Reply::streamed(&["{\"pass\": ", "false, \"reason\": \"Two words.\"}"]),
+        false => critic(request),
+    });
+    let ran = run(&folder, &server, &["run", "films.toml", "--json"]);
+    assert_eq!(ran.code, Some(100), "{ran:#?}");
+    assert_eq!(ran.json()["cells"][0]["assertions_failed"], 10);
+    assert_eq!(rows(&folder)[0]["assertions"][0]["why"], "Two words.");
+}
+
+#[test]
+fn repeats_are_drawn_apart_and_none_is_answered_by_another() {
+    let drawn = format!("{EXPERIMENT}\n[run]\nrepeats = 3\ntemperature = 0.7\n");
+    let folder = folder(&drawn);
+    let server = Server::start(|request, _| critic(request));
+    let ran = run(&folder, &server, &["run", "films.toml", "--json"]);
+    assert_eq!(ran.json()["cells"][0]["rows"], 30, "{ran:#?}");
+    let seeds: std::collections::BTreeSet<u64> =
+        server.seen().iter().map(|request| request.body["seed"].as_u64().unwrap()).collect();
+    assert_eq!((server.seen().len(), seeds.len()), (60, 3));
+    run(&folder, &server, &["run", "films.toml", "-o", "again"]);
+    assert_eq!(server.seen().len(), 60);
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_found_before_anything_is_asked() {
+    let server = Server::start(|request, _| critic(request));
+    let complaint = |experiment: &str, rows: &str| {
+        let folder = Folder::with(&[("films.jsonl", rows), ("mine.j2", MINE), ("films.toml", experiment)]);
+        let ran = run(&folder, &server, &["run", "films.toml"]);
+        assert_eq!(ran.code, Some(1), "{ran:#?}");
+        ran.err.replace(&format!("{}/", folder.path().display()), "")
+    };
+    let with = |from: &str, to: &str| complaint(&EXPERIMENT.replace(from, to), &data());
+    insta::assert_snapshot!([
+        with("metrics =", "metric ="),
+        with("\"accuracy\"", "\"acuracy\""),
+        with("films.jsonl", "nothing.jsonl"),
+        with("vars = { ask", "vars = { asks"),
+        with("\"mine.j2\", {", "\"classify/nothing\", {"),
+        with("model = [\"openai:mock\"]", "demos = [\"knn 3\"]"),
+        with("model = [\"openai:mock\"]", "k = [1, 2]"),
+        complaint(EXPERIMENT, &format!("{}nonsense\n", data())),
+        complaint(EXPERIMENT, "{\"text\": \"a\", \"label\": \"good\"}\n"),
+        complaint(&EXPERIMENT.replace("mine.j2\", {", "qa/grounded\", {"), &data()),
+    ].concat(), @r"");
+    assert_eq!(server.seen().len(), 0);
+}
+
+#[test]
+fn a_plan_says_what_would_be_done_and_does_nothing() {
+    let folder = folder(EXPERIMENT);
+    let server = Server::start(|request, _| critic(request));
+    let ran = run(&folder, &server, &["plan", "films.toml"]);
+    insta::assert_snapshot!(ran.out, @r"");
+    assert!(!folder.at("results").exists());
+    assert_eq!(server.seen().len(), 0);
+}

@@ -19,7 +19,7 @@ fn judge(toml: &str, output: &str) -> (bool, String) {
 fn outputs_pass_and_fail_for_reasons_a_person_understands() {
     for (toml, output, passed, why) in [
         ("type = 'equals'\nvalue = 'Paris'", "Paris", true, "equals `Paris`"),
-        ("type = 'equals'\nvalue = 'Paris'", "Paris\n", false, "is `Paris`, but for white space around it"),
+        ("type = 'equals'\nvalue = 'Paris'", "Paris\n", false, "is `Paris\\n`, not `Paris`"),
         ("type = 'equals'\nvalue = 'Paris'", "In Paris.", false, "is `In Paris.`, not `Paris`"),
         ("type = 'equals'\nvalue = 42", "42", true, "equals `42`"),
         ("type = 'equals'\nvalue = 1.0", "1", true, "equals `1`"),

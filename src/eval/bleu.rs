@@ -119,9 +119,13 @@ fn ngrams<'a, 'w>(words: &'a [&'w str], order: usize) -> HashMap<&'a [&'w str], 
     counts
 }
 
-/// What Python's `split` leaves: it also splits at four separators that Unicode does not call white space.
+/// White space to Python: four separators as well that are none to Unicode.
+fn is_space(c: char) -> bool {
+    c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
+}
+
+/// What stands between white space.
 pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
-    let is_space = |c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c);
     text.split(is_space).filter(|word| !word.is_empty())
 }
 
@@ -138,7 +142,8 @@ impl Tokenizer {
 
 /// `mteval-v13a`: marks of punctuation stand alone, `.` and `,` unless between digits, `-` behind a digit.
 fn v13a(text: &str) -> String {
-    let mut text = text.trim_end().replace("<skipped>", "").replace("-\n", "").replace('\n', " ");
+    let mut text =
+        text.trim_end_matches(is_space).replace("<skipped>", "").replace("-\n", "").replace('\n', " ");
     for (entity, c) in [("&quot;", "\""), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">")] {
         text = text.replace(entity, c);
     }

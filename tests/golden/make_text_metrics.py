@@ -59,6 +59,7 @@ pairs = [
     ("-5 - 5--5 5-", ["-5 - 5 -5 5 -"]),
     ("x.y.z 1.2.3, a,b,c 1,2,3", ["x . y . z 1.2.3 , a , b , c 1,2,3"]),
     ("a\x1cb\x1fc d", ["a b c d"]),
+    ("one word cut-\n\x1d", ["one word cut -"]),
     ("The gate refuses 41 of 100 questions; 7 wrongly.", ["Of 100 questions the gate refuses 41, 7 of them wrongly."]),
     ("the cat the cat the cat", ["the cat", "the cat the dog the cat"]),
 ]

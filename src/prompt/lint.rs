@@ -272,7 +272,18 @@ mod tests {
         );
         let body =
             "{{ instruction }} {{ hint }}\n{% include \"t/_demos.j2\" %}\nText: {{ input }}\nLabel: \n";
-        insta::assert_snapshot!(found(&front, body).join("\n"), @r"");
+        insta::assert_snapshot!(found(&front, body).join("\n"), @r#"
+        warning: the input `labels` is never shown
+        note: choice 1 of `instruction` has 26 words; small models follow up to 25
+        warning: the slot `tone` is never shown
+        warning: the slot `tone` has the choice `a` twice
+        warning: no `stop`: a model that goes on behind its answer writes the next demonstration
+        note: temperature 0.5: answers are drawn, and differ with the seed
+        warning 16: `input` is shown without `line` or `quoted`: it can pose as the prompt's own words
+        warning: `t/_demos.j2` line 2: `demo.input` is shown without `line` or `quoted`: it can pose as the prompt's own words
+        warning: ends with white space: most models write the space themselves, and do worse behind one
+        warning: choice 1 of `hint` leaves `{lable}` in the prompt
+        "#);
     }
 
     #[test]
@@ -288,7 +299,7 @@ mod tests {
         }
         let followed = "{% set all = passages %}{% for p in all %}\n{{ p.text | upper }}{% endfor %}{{ question | line }}";
         assert_eq!(found(front, followed).len(), 1);
-        assert!(found(front, followed)[0].starts_with("warning 6: `p.text | upper` is shown"), "{followed}");
+        assert!(found(front, followed)[0].starts_with("warning 7: `p.text | upper` is shown"), "{followed}");
     }
 
     #[test]
@@ -296,7 +307,7 @@ mod tests {
         let front = "inputs = [\"question\", \"passages\"]\n";
         let titel = "{{ question | line }}{% for p in passages %}{{ p.titel | line }}{% endfor %}";
         let found = |body: &str| found(front, body);
-        assert_eq!(found(titel), ["error: template `t/t` line 5: `p.titel` is not defined"]);
+        assert_eq!(found(titel), ["error: template `t/t` line 6: `p.titel` is not defined"]);
         let early = "Hello\n<|user|>\n{{ question }}{{ passages | length }}";
         assert_eq!(found(early), ["error: template `t/t` writes text before its first turn"]);
     }

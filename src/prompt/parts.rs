@@ -78,7 +78,8 @@ mod tests {
         let demos = json!([{"input": "one two", "output": "x"}, {"input": "three", "output": "y"}]);
         let values = json!({"input": "four five", "labels": ["x", "y"], "demos": demos, "instruction": ""});
         let (parts, tokens) = spent("classify/plain", values.clone(), 100);
-        let expected = [("template", 2), ("input", 2), ("labels", 0), ("demos", 2 + 3 + 2 + 2)];
+        // A line that says whose turn it is, and two labels of nothing.
+        let expected = [("template", 3), ("input", 2), ("labels", 0), ("demos", 2 + 3 + 2 + 2)];
         assert_eq!(parts, expected.map(|(name, tokens)| (name.to_owned(), tokens)));
         assert_eq!(parts.iter().map(|(_, tokens)| tokens).sum::<isize>(), tokens as isize);
         // What was dropped costs nothing.

@@ -288,8 +288,13 @@ impl Template {
         let at = error.line().map_or(String::new(), |line| format!(" line {}", line + before));
         let place = format!("template `{name}`{at}");
         if error.kind() == ErrorKind::UndefinedError {
-            let used =
-                error.range().zip(error.template_source()).and_then(|(range, source)| source.get(range));
+            let used = error.range().zip(error.template_source()).and_then(|(range, source)| {
+                // Of `a.b | line` it is the filter that fails, and `a.b` that is not defined.
+                match source.get(..range.start)?.trim_end().strip_suffix('|') {
+                    Some(before) => before.rsplit(['{', '%', '(']).next().map(str::trim),
+                    None => source.get(range),
+                }
+            });
             let used = used.map_or("a name".to_owned(), |used| format!("`{used}`"));
             let mut known: BTreeSet<&str> = self.asked().collect();
             known.extend(self.front.vars.keys().map(String::as_str));

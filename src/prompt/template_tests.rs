@@ -265,6 +265,9 @@ fn a_field_a_value_lacks_is_named_with_its_line_in_the_file() {
     let template = template("{{ question }}\n{% for p in passages %}\n{{ p.titel }}\n{% endfor %}");
     let error = template.render(&given()).unwrap_err();
     assert_eq!(error.to_string(), "template `qa/t` line 8: `p.titel` is not defined");
+    let filtered =
+        self::template("{{ question }}\n{% for p in passages %}\n[{{ p.titel | line }}]\n{% endfor %}");
+    assert_eq!(filtered.render(&given()).unwrap_err().to_string(), error.to_string());
 }
 
 #[test]

@@ -4,8 +4,8 @@
 
 use similar::{ChangeTag, DiffOp, TextDiff};
 
-/// Blocks of lines that share less than this are shown one after the other.
-const ALIKE: f32 = 0.4;
+/// Blocks of lines that share less of their letters are shown one after the other.
+const ALIKE: f64 = 0.4;
 
 /// A line of the comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,13 +47,17 @@ const INSERTED: [&str; 2] = ["{+", "+}"];
 
 fn by_words(was: &str, is: &str) -> String {
     let diff = TextDiff::from_words(was, is);
-    if diff.ratio() < ALIKE {
+    let changes: Vec<(ChangeTag, &str)> =
+        diff.iter_all_changes().map(|change| (change.tag(), change.value())).collect();
+    let letters = |of: fn(ChangeTag) -> bool| -> usize {
+        changes.iter().filter(|(tag, _)| of(*tag)).map(|(_, value)| value.trim().len()).sum()
+    };
+    let (shared, changed) = (letters(|tag| tag == ChangeTag::Equal), letters(|tag| tag != ChangeTag::Equal));
+    if 2.0 * (shared as f64) < ALIKE * (2 * shared + changed) as f64 {
         return format!("{}\n{}", marked(was, DELETED).trim_end_matches('\n'), marked(is, INSERTED));
     }
     let mut text = String::new();
     let (mut deleted, mut inserted) = (String::new(), String::new());
-    let changes: Vec<(ChangeTag, &str)> =
-        diff.iter_all_changes().map(|change| (change.tag(), change.value())).collect();
     for (at, &(tag, value)) in changes.iter().enumerate() {
         match tag {
             ChangeTag::Delete => deleted.push_str(value),
@@ -92,8 +96,10 @@ mod tests {
     use super::*;
 
     fn shown(old: &str, new: &str) -> String {
-        let mark =
-            |line: &Line| format!("{}{} {}", line.number, if line.changed { "*" } else { "" }, line.text);
+        let mark = |line: &Line| {
+            let star = if line.changed { "*" } else { "" };
+            format!("{}{star} {}", line.number, line.text).trim_end().to_owned()
+        };
         difference(old, new).iter().map(mark).collect::<Vec<_>>().join("\n")
     }
 
@@ -101,12 +107,23 @@ mod tests {
     fn changed_words_stand_in_their_line_and_other_lines_as_they_are() {
         let old = "Answer in one or two sentences.\n\nText: x\nLabel:\n";
         let new = "Answer in one sentence.\n\nText: x\nClass: y\nLabel:\n";
-        insta::assert_snapshot!(shown(old, new), @"");
+        insta::assert_snapshot!(shown(old, new), @r#"
+        1* Answer in one [-or two sentences.-]{+sentence.+}
+        2
+        3 Text: x
+        4* {+Class: y+}
+        4 Label:
+        "#);
     }
 
     #[test]
     fn lines_with_nothing_in_common_stand_one_after_the_other() {
-        insta::assert_snapshot!(shown("a\nTea is steeped.\nb", "a\nWho knows why?\nb"), @"");
+        insta::assert_snapshot!(shown("a\nTea is steeped.\nb", "a\nWho knows why?\nb"), @r#"
+        1 a
+        2* [-Tea is steeped.-]
+        3* {+Who knows why?+}
+        3 b
+        "#);
     }
 
     /// The text before or after the changes, made out of what is shown.

@@ -11,7 +11,7 @@ use crate::run::{Folder, Ran};
 use crate::tiny;
 
 /// Every command, as it is typed.
-const COMMANDS: [&[&str]; 21] = [
+const COMMANDS: [&[&str]; 27] = [
     &["quickstart"],
     &["ingest"],
     &["ask"],
@@ -24,6 +24,12 @@ const COMMANDS: [&[&str]; 21] = [
     &["models", "list"],
     &["models", "pull"],
     &["models", "path"],
+    &["prompt", "list"],
+    &["prompt", "show"],
+    &["prompt", "render"],
+    &["prompt", "new"],
+    &["prompt", "lint"],
+    &["prompt", "diff"],
     &["config", "show"],
     &["config", "path"],
     &["eval", "qa"],
@@ -295,6 +301,9 @@ fn help_in_short_and_at_length() {
       chat        Hold a conversation over a collection
       search      Find passages, by meaning and by words
 
+    Find the prompt that works:
+      prompt  Write prompt templates, look at what a model reads, and check them
+
     Measure:
       eval         Measure search and answers on questions whose answers are known
       tune-fusion  Fit the fusion of a collection to judged questions
@@ -337,6 +346,9 @@ fn help_in_short_and_at_length() {
       ask         Answer a question from a collection, with citations
       chat        Hold a conversation over a collection
       search      Find passages, by meaning and by words
+
+    Find the prompt that works:
+      prompt  Write prompt templates, look at what a model reads, and check them
 
     Measure:
       eval         Measure search and answers on questions whose answers are known
@@ -383,7 +395,7 @@ fn help_in_short_and_at_length() {
 
     Exit codes:
       0    done
-      1    an error, a file that `ingest` could not read, or what `verify` or `doctor` found wrong
+      1    an error, a file that `ingest` could not read, or what `verify`, `doctor` or `prompt lint` found
       2    the command line could not be read
       3    nothing relevant was found
       4    another process kept using the collection
@@ -598,7 +610,7 @@ fn the_manual_has_a_page_for_every_command() {
     folder.ok(&["man", "pages"]);
     let name = |words: &[&str]| format!("incontext-{}.1", words.join("-"));
     let mut expected: BTreeSet<String> = COMMANDS.map(name).into();
-    expected.extend(["collections", "models", "config", "eval"].map(|group| name(&[group])));
+    expected.extend(["collections", "models", "prompt", "config", "eval"].map(|group| name(&[group])));
     expected.insert("incontext.1".into());
     let entries = fs::read_dir(folder.at("pages")).unwrap();
     let written = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());

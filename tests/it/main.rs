@@ -26,6 +26,7 @@ mod incremental;
 mod kill;
 mod meanwhile;
 mod mock;
+mod prompt;
 mod qdrant;
 mod quickstart;
 mod real_endpoint;

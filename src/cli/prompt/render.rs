@@ -138,7 +138,7 @@ fn as_json(
     window: Option<Window>,
 ) -> serde_json::Value {
     let Fitted { prompt, tokens, shown, demos, dropped } = fitted;
-    let left = |window: Window| window.size - window.completion - tokens;
+    let left = |window: Window| window.size.saturating_sub(window.completion + tokens);
     json!({
         "name": prompt.name, "version": prompt.version, "model": command.model, "text": text,
         "messages": prompt.is_chat().then(|| prompt.messages()),
@@ -179,7 +179,7 @@ fn remark(
     };
     printer.note(format!("{} {how}{spent}", fitted.tokens));
     if let Some(Window { size, completion }) = window {
-        let left = size - completion - fitted.tokens;
+        let left = size.saturating_sub(completion + fitted.tokens);
         printer.note(format!("window of {size}: {completion} kept for the answer, {left} left"));
     }
     if let Some(dropped) = Dropped::in_words(&fitted.dropped) {

@@ -249,12 +249,14 @@ pub fn thousands(count: usize) -> String {
     parts.join(",")
 }
 
-fn unit_of(summary: &Summary, against: &Against) -> Unit {
+/// In which a cell was compared.
+pub fn unit_of(summary: &Summary, against: &Against) -> Unit {
     let metric = summary.metrics.iter().find(|metric| metric.name == against.metric);
     metric.map_or(Unit::Points, |metric| metric.unit)
 }
 
-fn in_words(against: &Against, verdict: Verdict, unit: Unit) -> String {
+/// `+6.8 [+2.3, +11.3] better, p = 0.008`
+pub fn in_words(against: &Against, verdict: Verdict, unit: Unit) -> String {
     let Estimate { mean, low, high } = against.difference;
     let [mean, low, high] = [mean, low, high].map(|value| signed(unit, value));
     let verdict = match (verdict, against.needed) {

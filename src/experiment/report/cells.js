@@ -26,14 +26,16 @@ const columns = [
       key: "difference", head: `against ${summary.baseline}`, up: first ? !first.higher_is_better : false, numeric: true,
       value: cell => cell.against?.difference.mean ?? (cell.id === summary.baseline ? 0 : undefined), show: differing,
     },
-    { key: "verdict", head: "is it better?", up: true, value: cell => cell.against?.p_holm ?? (cell.id === summary.baseline ? -1 : 2), show: judged },
+    { key: "verdict", head: "is it better?", up: true, value: certainty, show: judged },
   ] : []),
   ...(summary.cells.some(cell => cell.assertions_passed + cell.assertions_failed) ? [{
-    key: "assertions", head: "assertions failed", up: false, numeric: true, value: cell => cell.assertions_failed,
-    show: cell => [`${cell.assertions_failed.toLocaleString("en")} of ${(cell.assertions_passed + cell.assertions_failed).toLocaleString("en")}`],
+    key: "assertions", head: "failed assertions", up: false, numeric: true, value: cell => cell.assertions_failed,
+    show: cell => [cell.assertions_failed.toLocaleString("en"), " ",
+      html("span", { class: "interval" }, `of ${(cell.assertions_passed + cell.assertions_failed).toLocaleString("en")}`)],
   }] : []),
   { key: "errors", head: "errors", up: false, numeric: true, value: cell => cell.errors, show: cell => [cell.errors.toLocaleString("en")] },
-  { key: "rows", head: "rows", up: false, numeric: true, value: cell => cell.rows, show: cell => [cell.rows.toLocaleString("en")] },
+  ...(new Set(summary.cells.map(cell => cell.rows)).size > 1
+    ? [{ key: "rows", head: "rows", up: false, numeric: true, value: cell => cell.rows, show: cell => [cell.rows.toLocaleString("en")] }] : []),
 ];
 
 /** The ends of a scale that holds all intervals. */
@@ -78,6 +80,12 @@ function differing(cell) {
   ];
 }
 
+/** From surely better over the baseline and luck to surely worse. */
+function certainty(cell) {
+  const p = cell.against?.p_holm ?? 0;
+  return { better: p, baseline: 1, luck: 1 + p, unknown: 3, worse: 4 - p }[verdict(cell)];
+}
+
 const probability = p => (p < 0.001 ? "p < 0.001" : `p = ${p.toFixed(3)}`);
 
 function judged(cell) {
@@ -85,9 +93,10 @@ function judged(cell) {
   const said = [html("span", { class: `verdict ${kind}` }, `${SIGNS[kind]} ${WORDS[kind]}`)];
   const { against } = cell;
   if (!against) return said;
-  const details = [probability(against.p_holm), `won ${against.wins.toLocaleString("en")}, lost ${against.losses.toLocaleString("en")}`];
-  if (kind === "luck" && against.needed) details.push(`n needed: ${against.needed.toLocaleString("en")}`);
-  said.push(html("span", { class: "interval", title: `${against.test}; p before the correction: ${against.p.toPrecision(2)}` }, details.join(" · ")));
+  const below = text => html("span", { class: "interval below" }, text);
+  said.push(" ", html("span", { class: "interval", title: `${against.test}; p before the correction: ${against.p.toPrecision(2)}` }, probability(against.p_holm)),
+    below(`won ${against.wins.toLocaleString("en")}, lost ${against.losses.toLocaleString("en")}`),
+    kind === "luck" && against.needed ? below(`n needed: ${against.needed.toLocaleString("en")}`) : "");
   return said;
 }
 

@@ -36,18 +36,22 @@ function tickText(metric, value) {
 }
 
 const said = (cell, metric) => `${metric.name} ${number(metric.unit, cell.metrics[metric.name].mean)} ${interval(metric.unit, cell.metrics[metric.name])}`;
-const about = (cell, ...metrics) => svg("title", {}, `${cell.id}  ${described(cell)}\n${metrics.map(metric => said(cell, metric)).join("\n")}`);
+const name = cell => `${cell.id}  ${described(cell)}`;
+const about = (cell, ...metrics) => svg("title", {}, `${name(cell)}\n${metrics.map(metric => said(cell, metric)).join("\n")}`);
 
 function drawIntervals(shown, metric) {
   const picture = $("intervals");
   const list = shown.filter(cell => cell.metrics[metric.name]);
   const width = Math.max(280, picture.parentNode.clientWidth - 2);
-  const gutter = Math.min(Math.max(...list.map(cell => 7 * `${cell.id}  ${described(cell)}`.length), 40) + 12, width * 0.42);
-  const [step, top] = [26, 8];
+  const narrow = width < 480;
+  // Names stand beside the intervals, or above them where there is no room.
+  const longest = Math.max(40, ...list.map(cell => 7 * name(cell).length));
+  const gutter = narrow ? 8 : Math.min(longest + 12, width * 0.42);
+  const [step, top] = [narrow ? 42 : 26, 8];
   const bottom = top + list.length * step;
   const x = scale(range(list.map(cell => cell.metrics[metric.name])), gutter, width - 12);
   const parts = [];
-  for (const tick of ticks(x.start, x.end, width / 110)) {
+  for (const tick of ticks(x.start, x.end, (width - gutter) / 80)) {
     parts.push(svg("line", { class: "grid", x1: x(tick), x2: x(tick), y1: top, y2: bottom }),
       svg("text", { class: "tick", x: x(tick), y: bottom + 16, "text-anchor": "middle" }, tickText(metric, tick)));
   }
@@ -56,20 +60,19 @@ function drawIntervals(shown, metric) {
     parts.push(svg("line", { class: "mark", x1: x(baseline.mean), x2: x(baseline.mean), y1: top, y2: bottom }));
   }
   list.forEach((cell, at) => {
-    const y = top + (at + 0.5) * step;
+    const y = top + (at + (narrow ? 0.72 : 0.5)) * step;
     const { mean, low, high } = cell.metrics[metric.name];
-    const label = clip(`${cell.id}  ${described(cell)}`, Math.max(4, Math.floor((gutter - 10) / 6.6)));
+    const label = clip(name(cell), Math.floor((narrow ? width : gutter - 8) / 6.8));
     parts.push(svg("g", {}, about(cell, metric),
-      svg("rect", { class: "catch", x: 0, y: y - step / 2, width, height: step }),
-      svg("text", { class: "label", x: 0, y: y + 4 }, label),
+      svg("rect", { class: "catch", x: 0, y: top + at * step, width, height: step }),
+      svg("text", { class: "label", x: 0, y: narrow ? y - 14 : y + 4 }, label),
       svg("path", { class: "line", d: `M${x(low)} ${y}H${x(high)}M${x(low)} ${y - 4}v8M${x(high)} ${y - 4}v8` }),
       mark(cell, metric, x(mean), y)));
   });
   parts.push(svg("text", { class: "axis", x: (gutter + width - 12) / 2, y: bottom + 34, "text-anchor": "middle" }, heading(metric)));
   picture.setAttribute("viewBox", `0 0 ${width} ${bottom + 40}`);
   picture.replaceChildren(...parts);
-  const order = columns.find(column => column.key === table.sort).head;
-  $("intervals-title").textContent = `${metric.name} with its 95 % interval, in the order of the table (by ${order})`;
+  $("intervals-title").textContent = `${metric.name} with its 95 % interval, in the order of the table`;
 }
 
 function drawScatter(shown, metric, cost) {
@@ -80,7 +83,7 @@ function drawScatter(shown, metric, cost) {
   const x = scale(range(list.map(({ metrics }) => ({ low: metrics[cost.name].mean, high: metrics[cost.name].mean }))), left, width - 36);
   const y = scale(range(list.map(({ metrics }) => metrics[metric.name])), bottom, 8);
   const parts = [];
-  for (const tick of ticks(x.start, x.end, width / 110)) {
+  for (const tick of ticks(x.start, x.end, width / 90)) {
     parts.push(svg("line", { class: "grid", x1: x(tick), x2: x(tick), y1: 8, y2: bottom }),
       svg("text", { class: "tick", x: x(tick), y: bottom + 16, "text-anchor": "middle" }, tickText(cost, tick)));
   }
@@ -116,10 +119,11 @@ function drawScatter(shown, metric, cost) {
 function drawCharts() {
   const metric = metricNamed($("charts-metric").value);
   if (!metric) return;
+  const cost = metricNamed($("charts-cost").value);
+  $("scatter-box").hidden = !cost || cost === metric;
   const shown = cellsShown();
   drawIntervals(shown, metric);
-  const cost = metricNamed($("charts-cost").value);
-  if (cost) drawScatter(shown, metric, cost);
+  if (!$("scatter-box").hidden) drawScatter(shown, metric, cost);
 }
 
 function startCharts() {
@@ -130,7 +134,7 @@ function startCharts() {
   const isCost = metric => metric.unit === "ms" || metric.unit === "tokens";
   costs.sort((a, b) => isCost(b) - isCost(a));
   $("charts-cost").append(...costs.map(option));
-  $("charts-cost-label").hidden = $("scatter-box").hidden = !costs.length;
+  $("charts-cost-label").hidden = !costs.length;
   $("charts").hidden = !first;
   for (const id of ["charts-metric", "charts-cost"]) $(id).addEventListener("change", drawCharts);
   for (const kind of ["baseline", "better", "worse", "luck"]) {

@@ -51,7 +51,7 @@ pub fn head(summary: &Summary) -> String {
         ("Asked", format!("{} items in {}", table::thousands(data.items), counted(cells, "cell"))),
         ("Of", format!("<code>{}</code>{split}", escaped(&data.file))),
         ("BLAKE3", format!("<code class=\"hash\">{}</code>", escaped(&data.blake3))),
-        ("Begun", format!("<time>{}</time>, took {}", escaped(&summary.started), duration(summary.seconds))),
+        ("Begun", format!("{}, took {}", escaped(&moment(&summary.started)), duration(summary.seconds))),
     ];
     html += "<dl class=\"facts\">\n";
     for (term, said) in facts {
@@ -83,23 +83,16 @@ fn outcome(summary: &Summary) -> String {
         )
     };
     let score = format!("{} {}", escaped(&metric.name), table::with_interval(metric.unit, estimate));
-    let verdict = match (Verdict::of(best, summary), &best.against) {
-        (Verdict::Baseline, _) if summary.cells.len() > 1 => {
-            "It is the baseline: nothing tried is ahead of it.".into()
+    let baseline = escaped(&summary.baseline);
+    let verdict = match &best.against {
+        None if best.id == summary.baseline && summary.cells.len() > 1 => {
+            "It is the baseline: nothing that was tried is ahead of it.".into()
         }
-        (Verdict::Better, _) => {
-            format!("By more than luck it is better than the baseline, {}.", escaped(&summary.baseline))
-        }
-        (_, Some(against)) => {
-            let needed =
-                against.needed.map(|needed| format!("; {} rows would tell", table::thousands(needed)));
-            format!(
-                "That it is ahead of the baseline, {}, could be luck{}.",
-                escaped(&summary.baseline),
-                needed.unwrap_or_default()
-            )
-        }
-        _ => String::new(),
+        None => String::new(),
+        Some(against) => format!(
+            "Against the baseline, {baseline}: {}.",
+            table::in_words(against, Verdict::of(best, summary), table::unit_of(summary, against))
+        ),
     };
     format!("<p class=\"note\">Best: {}, {score}. {verdict}</p>\n", name(best))
 }
@@ -165,7 +158,9 @@ pub fn cells(summary: &Summary) -> String {
 
 /// What the run was made with: short things in a list, files and tables as they are.
 pub fn provenance(summary: &Summary) -> String {
-    let (mut short, mut long) = (String::new(), String::new());
+    let blake3 = escaped(&summary.data.blake3);
+    let mut short = format!("<div><dt>data BLAKE3</dt><dd><code>{blake3}</code></dd></div>\n");
+    let mut long = String::new();
     for (name, value) in &summary.provenance {
         let name = escaped(&name.replace('_', " "));
         let text = match value {
@@ -187,6 +182,14 @@ pub fn provenance(summary: &Summary) -> String {
 
 fn counted(count: usize, what: &str) -> String {
     format!("{} {what}{}", table::thousands(count), if count == 1 { "" } else { "s" })
+}
+
+/// `2026-11-25T14:02:11Z` as `2026-11-25 14:02:11 UTC`.
+fn moment(written: &str) -> String {
+    match written.strip_suffix('Z').and_then(|moment| moment.split_once('T')) {
+        Some((date, time)) => format!("{date} {time} UTC"),
+        None => written.into(),
+    }
 }
 
 fn duration(seconds: f64) -> String {

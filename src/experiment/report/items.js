@@ -120,17 +120,20 @@ function showItems(id) {
   $("items-b").focus({ preventScroll: true });
 }
 
+/** Without the escapes of addresses; what is none stays as it is. */
+function plain(address) {
+  try { return decodeURIComponent(address); } catch { return address; }
+}
+
 /** What `#c02/item-17` asks for. */
 function followLink() {
   const [cell, ...rest] = location.hash.slice(1).split("/");
   if (!rest.length || !list.a) return;
-  let id = cell;
-  try { id = decodeURIComponent(cell); } catch { /* not one of ours */ }
-  const asked = cells.get(id);
-  // However it was written, `/` in an id comes escaped.
-  const key = keys.find(key => key === rest.join("/")) ?? keys.find(key => decodeURIComponent(key) === rest.join("/"));
+  const asked = cells.get(plain(cell));
+  // However a browser wrote it.
+  const key = keys.find(key => key === rest.join("/")) ?? keys.find(key => plain(key) === plain(rest.join("/")));
   if (!asked || !key) {
-    $("items-count").textContent = `The row ${decodeURIComponent(location.hash).slice(1, 80)} is not on this page; look for it in rows.jsonl.`;
+    $("items-count").textContent = `The row ${clip(plain(location.hash.slice(1)), 80)} is not on this page; look for it in rows.jsonl.`;
     $("items").scrollIntoView();
     return;
   }

@@ -17,7 +17,8 @@ document.addEventListener("keydown", event => {
   if (event.ctrlKey || event.metaKey || event.altKey || $("keys").open) return;
   const typing = event.target.matches("input:not([type=radio]), select, textarea");
   if (typing) {
-    if (event.key === "Escape" && event.target === $("items-search")) step(1);
+    // A browser would clear the search as well, and tell nobody.
+    if (event.key === "Escape" && event.target === $("items-search")) event.preventDefault(), step(1);
     return;
   }
   const inList = event.target.matches("#items-list .row");

@@ -35,14 +35,13 @@ function labelBars(row, expected) {
   const best = list[0]?.[1] ?? 0;
   const output = text(row.output).trim();
   const rowOf = ([label, score]) => {
-    const notes = [expected.includes(label) ? "expected" : null, label === output ? "answered" : null].filter(Boolean).join(", ");
+    const notes = [expected.includes(label) ? "✓ expected" : "", label === output ? "← answered" : ""].join(" ").trim();
     const share = Math.exp(score - best);
     return html("tr", {},
-      put(html("th", { scope: "row" }), label),
+      html("th", { scope: "row" }, put(html("span"), label), notes ? html("b", { class: "quiet" }, ` ${notes}`) : ""),
       html("td", {}, svg("svg", { class: "share", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
         svg("rect", { width: Math.max(0.6, 100 * share), height: 10 }))),
-      html("td", { class: "numeric" }, score.toFixed(2).replace("-", "−")),
-      html("td", {}, notes));
+      html("td", { class: "numeric" }, score.toFixed(2).replace("-", "−")));
   };
   const left = (row.labels_in_all ?? list.length) - list.length;
   return block("Log-probability of each label, bars relative to the likeliest",
@@ -75,7 +74,8 @@ function promptOf(row) {
 function side(cell, row, pieces, tag) {
   const head = html("h3", {}, html("span", { class: "which" }, cell.id), " ", put(html("span", { class: "quiet" }), described(cell)));
   if (!row) return html("div", { class: "side" }, head, html("p", {}, "This row is not on the page."));
-  const measures = Object.entries(row.metrics).map(([name, value]) => `${name} ${number(metricNamed(name)?.unit, value)}`);
+  const measures = summary.metrics.filter(({ name }) => typeof row.metrics[name] === "number")
+    .map(({ name, unit }) => `${name} ${number(unit, row.metrics[name])} ${UNITS[unit]}`.trim());
   const cost = `${number("ms", row.ms)} ms · ${row.tokens[0].toLocaleString("en")} tokens read, ${row.tokens[1].toLocaleString("en")} written${row.cached ? " · from the cache" : ""}`;
   return html("div", { class: "side" }, head,
     row.error !== undefined ? block("Error", put(html("p", { class: "bad" }), text(row.error))) : null,

@@ -91,7 +91,7 @@ fn without_a_script_there_is_a_table_of_the_cells_and_the_outcome_in_words() {
     let page = page_of(&summary(), Vec::new(), BUDGET);
     let fallback = page.split_once("<noscript>").unwrap().1.split_once("</noscript>").unwrap().0;
     assert!(fallback.contains("<td>78.0 [74.2, 81.6]</td>"), "{fallback}");
-    assert!(page.contains("Best: <b>c02</b> (plain, knn), accuracy 78.0 [74.2, 81.6]. By more than luck it is better than the baseline, c01."));
+    assert!(page.contains("Best: <b>c02</b> (plain, knn), accuracy 78.0 [74.2, 81.6]. Against the baseline, c01: +6.8 [+2.3, +11.3] better, p = 0.008."));
 }
 
 #[test]

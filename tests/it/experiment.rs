@@ -108,7 +108,8 @@ fn a_changed_file_makes_only_what_it_changed() {
     folder.write("films.toml", &EXPERIMENT.replace("Well?", "So?"));
     let ran = run(&folder, &server, &["run", "films.toml", "--no-cache", "--json"]);
     assert_eq!(server.seen().len(), 30, "{ran:#?}");
-    let ids: Vec<Value> = ran.json()["cells"].as_array().unwrap().iter().map(|cell| cell["id"].clone()).collect();
+    let ids: Vec<Value> =
+        ran.json()["cells"].as_array().unwrap().iter().map(|cell| cell["id"].clone()).collect();
     assert_eq!(ids, ["c01", "c03"]);
 }
 
@@ -163,7 +164,8 @@ fn a_killed_run_goes_on_where_it_was_and_ends_as_one_that_was_never_killed() {
     let expected = figures(&whole);
     for after in [150, 300] {
         let folder = folder(EXPERIMENT);
-        let mut child = command(&folder, &server, &["run", "films.toml", "--no-cache", "-q"]).spawn().unwrap();
+        let mut child =
+            command(&folder, &server, &["run", "films.toml", "--no-cache", "-q"]).spawn().unwrap();
         std::thread::sleep(std::time::Duration::from_millis(after));
         let _ = child.kill();
         let _ = child.wait();
@@ -193,7 +195,10 @@ fn assertions_that_fail_exit_with_100() {
     assert_eq!(ran.code, Some(100), "{ran:#?}");
     let summary = ran.json();
     assert_eq!(summary["assertions"][0]["passed"], true);
-    assert_eq!((&summary["assertions"][1]["passed"], &summary["assertions"][1]["why"]), (&json!(false), &json!("it is 0.800")));
+    assert_eq!(
+        (&summary["assertions"][1]["passed"], &summary["assertions"][1]["why"]),
+        (&json!(false), &json!("it is 0.800"))
+    );
     // Of the five good films both prompts say so, but the second of film 4; of film 3 both say so too.
     assert_eq!(summary["cells"][0]["assertions_failed"], 6);
     let junit = std::fs::read_to_string(folder.at("results/films/junit.xml")).unwrap();
@@ -202,7 +207,9 @@ fn assertions_that_fail_exit_with_100() {
 
 #[test]
 fn a_judge_grades_what_only_a_model_can() {
-    let rubric = format!("{EXPERIMENT}\n[run]\njudge = \"openai:judge\"\n[[assert]]\ntype = \"llm-rubric\"\nvalue = \"Is of one word.\"\n");
+    let rubric = format!(
+        "{EXPERIMENT}\n[run]\njudge = \"openai:judge\"\n[[assert]]\ntype = \"llm-rubric\"\nvalue = \"Is of one word.\"\n"
+    );
     let folder = folder(&rubric);
     let server = Server::start(|request, _| match request.body["model"] == "judge" {
         true => Reply::streamed(&["{\"pass\": ", "false, \"reason\": \"Two words.\"}"]),

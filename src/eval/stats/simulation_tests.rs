@@ -4,9 +4,9 @@
 //! items, as real ones do.
 
 use super::paired::{McNemar, needed};
-use crate::random::SplitMix;
 use super::{Bootstrap, CONFIDENCE, SIGNIFICANT, holm};
 use crate::eval::classes::{Counts, Item};
+use crate::random::SplitMix;
 
 const ITEMS: usize = 500;
 

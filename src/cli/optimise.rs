@@ -272,12 +272,12 @@ impl Outcome<'_> {
         let winner = self.described(found.winner);
         if let Some(slots) = winner["slots"].as_object() {
             for (slot, text) in slots {
-                printer.line(format!("    {slot} = {text}"))?;
+                printer.line(format!("    {slot} = {}", text.as_str().unwrap_or_default()))?;
             }
         }
         printer.line(format!("    demos = {}", winner["demos"].as_str().unwrap_or_default()))?;
         if let Some(against) = self.against() {
-            let difference = table::with_interval(unit, &against.difference);
+            let difference = table::difference(unit, &against.difference);
             let verdict = match against.p < SIGNIFICANT {
                 true if self.is_up(against) => "better on rows that the search never saw",
                 true => "WORSE on rows that the search never saw: keep the start",

@@ -257,15 +257,20 @@ pub fn unit_of(summary: &Summary, against: &Against) -> Unit {
 
 /// `+6.8 [+2.3, +11.3] better, p = 0.008`
 pub fn in_words(against: &Against, verdict: Verdict, unit: Unit) -> String {
-    let Estimate { mean, low, high } = against.difference;
-    let [mean, low, high] = [mean, low, high].map(|value| signed(unit, value));
     let verdict = match (verdict, against.needed) {
         (Verdict::Better, _) => format!("better, p {}", probability(against.p_holm)),
         (Verdict::Worse, _) => format!("worse, p {}", probability(against.p_holm)),
         (_, Some(needed)) => format!("could be luck, {} rows would tell", thousands(needed)),
         (_, None) => "could be luck".into(),
     };
-    format!("{mean} [{low}, {high}] {verdict}")
+    format!("{} {verdict}", difference(unit, &against.difference))
+}
+
+/// `+6.8 [+2.3, +11.3]`
+pub fn difference(unit: Unit, estimate: &Estimate) -> String {
+    let Estimate { mean, low, high } = *estimate;
+    let [mean, low, high] = [mean, low, high].map(|value| signed(unit, value));
+    format!("{mean} [{low}, {high}]")
 }
 
 fn signed(unit: Unit, value: f64) -> String {
@@ -274,7 +279,8 @@ fn signed(unit: Unit, value: f64) -> String {
     if positive { format!("+{shown}") } else { shown }
 }
 
-fn probability(p: f64) -> String {
+/// `< 0.001`, `= 0.008`
+pub fn probability(p: f64) -> String {
     if p < 0.001 { "< 0.001".into() } else { format!("= {p:.3}") }
 }
 

@@ -24,6 +24,7 @@ mod hooks;
 mod incremental;
 #[cfg(unix)]
 mod kill;
+mod matrix;
 mod meanwhile;
 mod mock;
 mod prompt;

@@ -81,20 +81,20 @@ fn show(command: &Compare, comparison: &Comparison, printer: &Printer) -> Result
             false => format!("could be luck{needed}"),
         };
         printer.line(format!(
-            "  {:<12} {}  {verdict} ({} p = {:.3}; {} better, {} worse, {} the same)",
+            "  {:<12} {}  {verdict} ({}, p {}; {} better, {} worse, {} the same)",
             against.metric,
-            table::with_interval(metric.unit, &against.difference),
+            table::difference(metric.unit, &against.difference),
             against.test,
-            against.p,
+            table::probability(against.p),
             against.wins,
             against.losses,
             against.ties,
         ))?;
     }
     if comparison.flips.is_empty() {
-        return printer.line("no item on which they differ");
+        return printer.line("They differ on none of them.");
     }
-    printer.line(format!("\n{} items on which they differ:", comparison.flips.len()))?;
+    printer.line(format!("\nThey differ on {} of them:", comparison.flips.len()))?;
     for flip in comparison.flips.iter().take(command.n) {
         printer.line(format!("  {}  {}", one_line(&flip.item), short(&flip.input)))?;
         if !flip.expected.is_empty() {

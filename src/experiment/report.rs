@@ -58,7 +58,7 @@ fn page(summary: &Summary, rows: impl Iterator<Item = Result<Row>>, budget: usiz
         Ok(match name {
             "nonce" => nonce.to_string(),
             "title" => html::escaped(&summary.name),
-            "style" => STYLE.into(),
+            "style" => packed(STYLE),
             "head" => html::head(summary),
             "assertions" => html::assertions(summary),
             "cells" => html::cells(summary),
@@ -67,7 +67,7 @@ fn page(summary: &Summary, rows: impl Iterator<Item = Result<Row>>, budget: usiz
             "version" => env!("CARGO_PKG_VERSION").into(),
             "facts" => facts.clone(),
             "rows" => inert(&folded.json()),
-            "script" => SCRIPT.into(),
+            "script" => packed(SCRIPT),
             _ => return Err(Error::invalid(format!("the page asks for `{name}`, which there is not"))),
         })
     };
@@ -82,6 +82,15 @@ fn page(summary: &Summary, rows: impl Iterator<Item = Result<Row>>, budget: usiz
         rest = after;
     }
     Ok(html + rest)
+}
+
+/// Without indentation and lines that are only remarks: they are for those who read the sources.
+fn packed(source: &str) -> String {
+    let lines = source
+        .lines()
+        .map(str::trim_start)
+        .filter(|line| !line.starts_with("//") && !line.starts_with("/**"));
+    lines.flat_map(|line| [line, "\n"]).collect()
 }
 
 /// JSON that cannot end the element it stands in, nor begin a comment there: `<` occurs only within its texts.

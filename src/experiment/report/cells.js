@@ -158,7 +158,7 @@ function startCells() {
       drawCells();
     };
     const chips = axis.values.map(value =>
-      html("button", { type: "button", class: "chip", "data-axis": axis.name, onclick: () => choose(value) }, value));
+      html("button", { type: "button", class: "chip", "data-axis": axis.name, title: value, onclick: () => choose(value) }, value));
     $("cells-axes").append(html("div", { role: "group", "aria-label": `Only ${axis.name}` }, html("span", {}, axis.name), ...chips));
   }
   $("cells-search").addEventListener("input", event => { table.find = event.target.value; drawCells(); });

@@ -119,11 +119,12 @@ function drawScatter(shown, metric, cost) {
 function drawCharts() {
   const metric = metricNamed($("charts-metric").value);
   if (!metric) return;
-  const cost = metricNamed($("charts-cost").value);
-  $("scatter-box").hidden = !cost || cost === metric;
   const shown = cellsShown();
+  const cost = metricNamed($("charts-cost").value);
+  const both = cost && cost !== metric && shown.some(cell => cell.metrics[metric.name] && cell.metrics[cost.name]);
+  $("scatter-box").hidden = !both;
   drawIntervals(shown, metric);
-  if (!$("scatter-box").hidden) drawScatter(shown, metric, cost);
+  if (both) drawScatter(shown, metric, cost);
 }
 
 function startCharts() {
@@ -135,7 +136,7 @@ function startCharts() {
   costs.sort((a, b) => isCost(b) - isCost(a));
   $("charts-cost").append(...costs.map(option));
   $("charts-cost-label").hidden = !costs.length;
-  $("charts").hidden = !first;
+  $("charts").hidden = document.querySelector("nav a[href='#charts']").hidden = !first;
   for (const id of ["charts-metric", "charts-cost"]) $(id).addEventListener("change", drawCharts);
   for (const kind of ["baseline", "better", "worse", "luck"]) {
     $("charts-key").append(html("span", {}, svg("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" },

@@ -14,14 +14,14 @@ use crate::experiment::rows::Row;
 /// Bytes of one text that a page shows.
 const LONGEST: usize = 100_000;
 
-/// Labels that a row shows, the likeliest.
+/// Labels that a row shows, the likeliest, to four decimals.
 const LABELS: usize = 12;
 
 /// Rows as they go into the page.
 pub struct Folded {
     budget: usize,
-    /// Items above it are left out.
-    highest: u64,
+    /// Items above it are left out; without it, all are.
+    highest: Option<u64>,
     /// Of the page, as JSON.
     bytes: usize,
     numbers: HashMap<Rc<str>, usize>,
@@ -43,7 +43,7 @@ impl Folded {
     pub fn new(budget: usize) -> Self {
         Self {
             budget,
-            highest: u64::MAX,
+            highest: Some(u64::MAX),
             bytes: 0,
             numbers: HashMap::new(),
             lines: Vec::new(),
@@ -56,7 +56,7 @@ impl Folded {
     pub fn add(&mut self, mut row: Row) {
         self.seen += 1;
         let item = hash(&row.item);
-        if item > self.highest {
+        if self.highest.is_none_or(|highest| item > highest) {
             return;
         }
         let labels = row.labels.len();
@@ -65,11 +65,13 @@ impl Folded {
         if let Some(&least) = ranked.get(LABELS - 1) {
             row.labels.retain(|_, score| *score >= least);
         }
+        row.labels.values_mut().for_each(|score| *score = (*score * 1e4).round() / 1e4);
         // A row is plain data, of which JSON can be made.
         let mut value = serde_json::to_value(&row).unwrap_or_default();
         if row.labels.len() < labels {
             value["labels_in_all"] = json!(labels);
         }
+        texts(&mut value, &mut clipped);
         self.keep(item, value);
         while self.bytes > self.budget {
             self.leave_out();
@@ -108,11 +110,9 @@ impl Folded {
         let mut items: Vec<u64> = self.rows.iter().map(|row| row.item).collect();
         items.sort_unstable();
         items.dedup();
-        let stay = items.len() * 3 / 4;
-        self.highest = stay.checked_sub(1).map_or(0, |last| items[last]);
-        let highest = if stay == 0 { None } else { Some(self.highest) };
-        let before = std::mem::replace(self, Self { highest: self.highest, ..Self::new(self.budget) });
-        self.seen = before.seen;
+        let highest = (items.len() * 3 / 4).checked_sub(1).map(|last| items[last]);
+        let rest = Self { highest, seen: self.seen, ..Self::new(self.budget) };
+        let before = std::mem::replace(self, rest);
         for row in before.rows.iter().filter(|row| highest.is_some_and(|highest| row.item <= highest)) {
             let mut value: Value = serde_json::from_str(&row.json).unwrap_or_default();
             texts(&mut value, &mut |text| unfold(text, &before.lines));
@@ -122,14 +122,6 @@ impl Folded {
 
     /// `0-19 25 7`: the numbers of the text's lines.
     fn fold(&mut self, text: &str) -> String {
-        let clipped;
-        let text = if text.len() > LONGEST {
-            let end = text.floor_char_boundary(LONGEST);
-            clipped = format!("{}\n[{} more bytes are in rows.jsonl]", &text[..end], text.len() - end);
-            &clipped
-        } else {
-            text
-        };
         let mut runs: Vec<(usize, usize)> = Vec::new();
         for line in text.split('\n') {
             let number = self.numbers.get(line).copied().unwrap_or_else(|| {
@@ -149,6 +141,15 @@ impl Folded {
         };
         runs.iter().map(run).collect::<Vec<_>>().join(" ")
     }
+}
+
+/// As much of a text as a page shows, and how much more there is.
+fn clipped(text: &str) -> String {
+    if text.len() <= LONGEST {
+        return text.into();
+    }
+    let end = text.floor_char_boundary(LONGEST);
+    format!("{}\n[{} more bytes are in rows.jsonl]", &text[..end], text.len() - end)
 }
 
 /// What [`Folded::fold`] made of a text, as the text again.

@@ -65,20 +65,27 @@ fn a_budget_too_small_for_any_row_leaves_all_out() {
 
 #[test]
 fn a_text_of_a_million_letters_is_cut_and_says_so() {
-    let long = Row { output: "é".repeat(500_000), ..row("c01", 0) };
-    let json = folded(1 << 20, [long]).json();
+    let long = |number| Row { output: "é".repeat(500_000), ..row("c01", number) };
+    let json = folded(1 << 20, [long(0)]).json();
     assert!(json.len() < 110_000);
-    assert!(read(&json)[0].output.ends_with("\n[900000 more bytes are in rows.jsonl]"));
+    assert!(read(&json)[0].output.ends_with("é\n[900000 more bytes are in rows.jsonl]"));
+    // Rows that stay when others are left out are not cut again.
+    let rows = (0..900).map(|number| if number == 6 { long(6) } else { row("c01", number) });
+    let kept = read(&folded(350_000, rows).json());
+    assert!(kept.len() < 900);
+    let long = kept.iter().find(|row| row.item == "item-6").unwrap();
+    assert!(long.output.ends_with("é\n[900000 more bytes are in rows.jsonl]"));
 }
 
 #[test]
 fn of_many_labels_the_likeliest_are_kept() {
     let labels: BTreeMap<String, f64> =
-        (0..77).map(|number| (format!("label {number}"), -f64::from(number))).collect();
+        (0..77).map(|number| (format!("label {number}"), -f64::from(number) - 0.123_456_789)).collect();
     let json = folded(1 << 20, [Row { labels, ..row("c01", 0) }]).json();
     let labels = &read(&json)[0].labels;
     assert_eq!(labels.len(), LABELS);
     assert!(labels.values().all(|score| *score > -12.0));
+    assert_eq!(labels["label 3"], -3.1235);
     assert!(json.contains("\"labels_in_all\":77"));
 }
 

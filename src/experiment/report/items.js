@@ -43,8 +43,8 @@ function chooseItems() {
 function line(key) {
   const [left, right] = pair(key);
   const some = right ?? left;
-  const short = row => (row ? clip((row.error !== undefined ? text(row.error) : text(row.output)).replace(/\s+/g, " ").trim(), 200) : "not on the page");
-  const [was, is] = compared(short(left), short(right));
+  const short = row => (row ? clip(text(row.error ?? row.output).replace(/\s+/g, " ").trim(), 200) : "no row here");
+  const [was, is] = outputsCompared(left, right, short);
   const sign = differs(left, right);
   const half = (cell, row, pieces, tag) => html("span", { class: "half" },
     html("span", { class: "which" }, cell.id), row ? grade(row, list.metric) : null, putPieces(html("span", { class: "said" }), pieces, tag));
@@ -164,6 +164,7 @@ function startItems() {
   $("items-swap").addEventListener("click", () => { [list.a, list.b] = [list.b, list.a]; drawItems(); });
   const measuredRows = summary.metrics.filter(metric => rows.some(row => typeof row.metrics[metric.name] === "number"));
   list.metric = measuredRows[0];
+  $("items-metric").parentNode.hidden = measuredRows.length < 2;
   $("items-metric").append(...measuredRows.map(metric => html("option", { value: metric.name }, metric.name)));
   $("items-metric").addEventListener("change", event => { list.metric = metricNamed(event.target.value); drawItems(); });
   const choose = event => { list.filter = event.target.value; list.page = 0; drawItems(); };

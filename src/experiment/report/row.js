@@ -73,7 +73,7 @@ function promptOf(row) {
 
 function side(cell, row, pieces, tag) {
   const head = html("h3", {}, html("span", { class: "which" }, cell.id), " ", put(html("span", { class: "quiet" }), described(cell)));
-  if (!row) return html("div", { class: "side" }, head, html("p", {}, "This row is not on the page."));
+  if (!row) return html("div", { class: "side" }, head, html("p", {}, "There is no row here."));
   const measures = summary.metrics.filter(({ name }) => typeof row.metrics[name] === "number")
     .map(({ name, unit }) => `${name} ${number(unit, row.metrics[name])} ${UNITS[unit]}`.trim());
   const cost = `${number("ms", row.ms)} ms · ${row.tokens[0].toLocaleString("en")} tokens read, ${row.tokens[1].toLocaleString("en")} written${row.cached ? " · from the cache" : ""}`;
@@ -88,11 +88,17 @@ function side(cell, row, pieces, tag) {
     row.prompt ? promptOf(row) : null);
 }
 
+/** Both outputs, as `shown` has them, with what only one of them has; where one is missing there is nothing to compare. */
+function outputsCompared(left, right, shown) {
+  const both = [left, right].every(row => row && row.error === undefined);
+  return both ? compared(shown(left), shown(right)) : [[[false, shown(left)]], [[false, shown(right)]]];
+}
+
 /** All there is to say about an item in two cells. */
 function detail(key, a, b) {
   const [left, right] = [rowsOf.get(a.id).get(key), rowsOf.get(b.id).get(key)];
   const some = right ?? left;
-  const [was, is] = compared(left ? text(left.output) : "", right ? text(right.output) : "");
+  const [was, is] = outputsCompared(left, right, row => (row ? text(row.output) : ""));
   const link = `#${encodeURIComponent(b.id)}/${key}`;
   return html("div", { class: "detail" },
     html("div", { class: "asked" },

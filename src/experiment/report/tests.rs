@@ -60,6 +60,15 @@ fn the_page_asks_nobody_for_anything() {
 }
 
 #[test]
+fn packing_takes_remarks_and_nothing_else() {
+    assert_eq!(packed("// a\n  b('//c'); // d\n\n  /** e */\nf"), "b('//c'); // d\n\nf\n");
+    // No text in the sources goes over a line end, where indentation would be part of it.
+    assert!(SCRIPT.lines().all(|line| line.matches('`').count() % 2 == 0 || line.contains("/`/")));
+    let remarks = SCRIPT.lines().map(str::trim_start).filter(|line| line.starts_with("/**"));
+    assert!(remarks.into_iter().all(|line| line.ends_with("*/")));
+}
+
+#[test]
 fn an_empty_report_is_small() {
     let empty = Summary { cells: Vec::new(), assertions: Vec::new(), ..summary() };
     let page = page_of(&empty, Vec::new(), BUDGET);

@@ -146,7 +146,7 @@ impl Scores {
 }
 
 /// The answer without its `[n]`.
-fn without_citations(answer: &str) -> String {
+pub fn without_citations(answer: &str) -> String {
     let mut parts = answer.split(" [");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |said, part| match part.split_once(']') {

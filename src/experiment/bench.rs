@@ -17,7 +17,7 @@ use super::spec::Decide;
 use super::task::Task;
 use crate::error::{Error, Result};
 use crate::eval::assertion::Verdict;
-use crate::eval::judge;
+use crate::eval::{judge, qa};
 use crate::generate::labels::{self, CONTENT_FREE, Calibration};
 use crate::generate::{Generator, Head, Sampling, Scored};
 use crate::prompt::budget::{Contents, Dropped, Fitted, Window, fit};
@@ -408,8 +408,12 @@ impl<'a> Bench<'a> {
         }
         let passed =
             (!row.assertions.is_empty()).then(|| row.assertions.iter().all(|checked| checked.passed));
+        let text = match self.plan.experiment.task {
+            Task::Qa => qa::without_citations(&row.output),
+            _ => row.output.clone(),
+        };
         let output = Output {
-            text: &row.output,
+            text: &text,
             expected: &row.expected,
             passed,
             ms: row.ms,

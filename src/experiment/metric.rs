@@ -258,6 +258,16 @@ impl Metric {
             Self::ChrF => bootstrap.figure(&parts!(figures, ChrF), chrf::Counts::score),
             Self::RefusalF1 => bootstrap.figure(&parts!(figures, Refusal), Refusals::f1),
             Self::MacroF1 => bootstrap.figure(&decisions(figures), classes::Counts::macro_f1),
+            Self::Ms | Self::Tokens => {
+                let values = values(figures);
+                match values.first() {
+                    // No share: nothing is unknown about what is always the same.
+                    Some(&mean) if values.iter().all(|value| *value == mean) => {
+                        Estimate { mean, low: mean, high: mean }
+                    }
+                    _ => bootstrap.mean(&values),
+                }
+            }
             _ => bootstrap.mean(&values(figures)),
         }
     }

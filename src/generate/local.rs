@@ -10,7 +10,7 @@ use super::stream::TextStream;
 use super::{Completion, Finish, Head, OnText, Sampling};
 use crate::error::{Error, Result};
 use crate::models::{Batch, Config, Model};
-use crate::nn::{Bare, KvCache, Pass, Precision, kernel};
+use crate::nn::{Adapter, Bare, KvCache, Pass, Precision, kernel};
 use crate::text::layout::Layout;
 use crate::text::tokenizer::Tokenizer;
 
@@ -19,7 +19,8 @@ pub struct LocalGenerator {
     path: PathBuf,
     model: Model,
     tokenizer: Tokenizer,
-    /// Tells this model from all others.
+    adapter: Arc<dyn Adapter>,
+    /// Tells this model, with its adapter, from all others.
     mark: Arc<()>,
 }
 
@@ -50,7 +51,14 @@ impl LocalGenerator {
         let mut model = Model::load(path, device)?;
         let tokenizer = writes(path, &model.transformer.config, model.tokenizer.take())?;
         model.transformer = model.transformer.quantised(precision)?;
-        Ok(Self { name: name.to_owned(), path: path.to_owned(), model, tokenizer, mark: Arc::default() })
+        let (name, path) = (name.to_owned(), path.to_owned());
+        Ok(Self { name, path, model, tokenizer, adapter: Arc::new(Bare), mark: Arc::default() })
+    }
+
+    /// The same model as `adapter` changes it, for everything that it reads from now on.
+    #[must_use]
+    pub fn with_adapter(self, adapter: Arc<dyn Adapter>) -> Self {
+        Self { adapter, mark: Arc::default(), ..self }
     }
 
     pub fn name(&self) -> &str {
@@ -160,7 +168,7 @@ impl LocalGenerator {
         cache: &mut KvCache,
         arithmetic: Arithmetic,
     ) -> Result<Tensor> {
-        let (batch, pass) = (Batch::of(sequences), Pass::cached(&Bare, cache));
+        let (batch, pass) = (Batch::of(sequences), Pass::cached(&*self.adapter, cache));
         arithmetic.of(|| self.model.transformer.forward(&batch, pass))
     }
 

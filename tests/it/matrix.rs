@@ -1,7 +1,9 @@
 //! The matrix as a library: a model by script, whose effects are planted, and an adapter on the adapter axis.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use candle_core::{Device, Tensor};
 use incontext::error::{Error, Result};
 use incontext::experiment::cache::Cache;
 use incontext::experiment::folder::Folder;
@@ -10,7 +12,8 @@ use incontext::experiment::run::Run;
 use incontext::experiment::spec::Experiment;
 use incontext::experiment::summary::Summary;
 use incontext::experiment::write;
-use incontext::generate::{Generator, Scripted};
+use incontext::generate::{Generator, LocalGenerator, Scripted};
+use incontext::nn::{Adapter, Linear, Mode, Precision};
 use incontext::prompt::Template;
 
 const ITEMS: usize = 300;
@@ -107,4 +110,79 @@ fn a_planted_effect_is_found_and_its_absence_is_not() {
     assert!(ten >= 42, "{ten} of 50");
     let three = flagged(0.03, 50);
     assert!((3..=30).contains(&three), "{three} of 50");
+}
+
+/// The tiny model, and one adapter that is registered under the name `louder`.
+struct Tiny;
+
+/// Every linear of a feed-forward layer is three times as loud.
+struct Louder;
+
+impl Adapter for Louder {
+    fn identity(&self) -> u64 {
+        3
+    }
+
+    fn linear(&self, linear: &Linear, x: &Tensor, _: Mode) -> Result<Tensor> {
+        Ok((linear.frozen(x)? * 3.0)?)
+    }
+}
+
+impl Resources for Tiny {
+    fn model(&self, model: &str) -> String {
+        model.to_owned()
+    }
+
+    fn fingerprint(&self, model: &str) -> Result<String> {
+        Ok(model.to_owned())
+    }
+
+    fn generator(&self, model: &str, adapter: &str) -> Result<Generator> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tiny").join(model);
+        let generator = LocalGenerator::load(model, &path, &Device::Cpu, Precision::F32)?;
+        Ok(Generator::Local(Box::new(match adapter {
+            "none" => generator,
+            "louder" => generator.with_adapter(Arc::new(Louder)),
+            other => return Err(Error::not_found(format!("no adapter `{other}`"))),
+        })))
+    }
+
+    fn template(&self, name: &str) -> Result<Template> {
+        Planted { effect: 0.0, seed: 0 }.template(name)
+    }
+
+    fn embed(&self, _: &[&str]) -> Result<Vec<Vec<f32>>> {
+        Err(Error::invalid("nothing is embedded"))
+    }
+
+    fn documents(&self, _: Option<&str>) -> Result<Documents> {
+        Err(Error::not_found("no collection"))
+    }
+}
+
+#[test]
+fn an_adapter_is_a_value_of_an_axis_and_changes_what_the_model_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = "{\"input\": \"one\", \"label\": \"a\"}\n{\"input\": \"two\", \"label\": \"b\"}\n";
+    std::fs::write(dir.path().join("rows.jsonl"), rows).unwrap();
+    let text = format!(
+        "task = \"classify\"\ndata = {{ file = \"{}\" }}\n[matrix]\nprompt = [\"a\"]\nmodel = [\"llama\"]\nadapter = [\"none\", \"louder\"]\n",
+        dir.path().join("rows.jsonl").display()
+    );
+    let mut plan = Plan::new(Experiment::parse(&text).unwrap(), &Tiny).unwrap();
+    let mut folder = Folder::open(&dir.path().join("results")).unwrap();
+    plan.settle(&Tiny, &folder).unwrap();
+    let cache = Cache::open(&dir.path().join("answers.sqlite")).unwrap();
+    let mut job = Run { plan: &plan, resources: &Tiny, folder: &mut folder, cache: &cache, retry: false };
+    assert!(job.run(&|| false, &mut |_| {}).unwrap());
+    let rows: Vec<_> =
+        incontext::experiment::folder::current(folder.dir()).unwrap().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), 4);
+    let scores = |cell: &str, item: &str| {
+        let row = rows.iter().find(|row| row.cell == cell && row.item == item).unwrap();
+        assert_eq!((&row.error, row.cached), (&None, false));
+        row.labels.clone()
+    };
+    assert_ne!(scores("c01", "1"), scores("c02", "1"), "the adapter acts");
+    assert_ne!(scores("c01", "1"), scores("c01", "2"));
 }

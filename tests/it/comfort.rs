@@ -11,7 +11,7 @@ use crate::run::{Folder, Ran};
 use crate::tiny;
 
 /// Every command, as it is typed.
-const COMMANDS: [&[&str]; 27] = [
+const COMMANDS: [&[&str]; 34] = [
     &["quickstart"],
     &["ingest"],
     &["ask"],
@@ -30,6 +30,13 @@ const COMMANDS: [&[&str]; 27] = [
     &["prompt", "new"],
     &["prompt", "lint"],
     &["prompt", "diff"],
+    &["experiment", "run"],
+    &["experiment", "plan"],
+    &["experiment", "resume"],
+    &["experiment", "view"],
+    &["experiment", "compare"],
+    &["experiment", "export"],
+    &["optimise"],
     &["config", "show"],
     &["config", "path"],
     &["eval", "qa"],
@@ -302,7 +309,9 @@ fn help_in_short_and_at_length() {
       search      Find passages, by meaning and by words
 
     Find the prompt that works:
-      prompt  Write prompt templates, look at what a model reads, and check them
+      prompt      Write prompt templates, look at what a model reads, and check them
+      experiment  Measure prompts, demonstrations, retrieval and models beside each other
+      optimise    Search for a better prompt: other wordings, other slots, sets of demonstrations
 
     Measure:
       eval         Measure search and answers on questions whose answers are known
@@ -348,7 +357,9 @@ fn help_in_short_and_at_length() {
       search      Find passages, by meaning and by words
 
     Find the prompt that works:
-      prompt  Write prompt templates, look at what a model reads, and check them
+      prompt      Write prompt templates, look at what a model reads, and check them
+      experiment  Measure prompts, demonstrations, retrieval and models beside each other
+      optimise    Search for a better prompt: other wordings, other slots, sets of demonstrations
 
     Measure:
       eval         Measure search and answers on questions whose answers are known
@@ -653,7 +664,7 @@ fn the_help_the_guide_and_the_readme_know_the_same_exit_codes() {
         .take_while(|line| !line.is_empty())
         .filter_map(|l| l.split_whitespace().next())
         .collect();
-    assert_eq!(codes, ["0", "1", "2", "3", "4", "130"]);
+    assert_eq!(codes, ["0", "1", "2", "3", "4", "100", "130"]);
     for page in ["README.md", "docs/getting-started.md"] {
         let rows = table(page, "code");
         assert_eq!(rows.iter().map(|row| row[0].as_str()).collect::<Vec<_>>(), codes, "{page}");

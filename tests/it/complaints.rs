@@ -199,7 +199,7 @@ fn a_prompt_that_cannot_be_read() {
     exit 1
     -- stderr
     error: no template `qa/none`
-    hint: there are: chat/grounded, chat/standalone, classify/chat, classify/plain, extract/json, generate/chat, generate/plain, qa/fewshot, qa/grounded, qa/plain, translate/chat, translate/plain
+    hint: there are: chat/grounded, chat/standalone, classify/chat, classify/plain, extract/json, generate/chat, generate/plain, optimise/propose, qa/fewshot, qa/grounded, qa/plain, translate/chat, translate/plain
     "#);
     insta::assert_snapshot!(ask("none.j2"), @r#"
     exit 1

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::mock::{Reply, Seen, Server};
 use crate::run::{Folder, Ran};
+use crate::tiny;
 
 /// Ten texts, of which the even ones are good.
 fn data() -> String {
@@ -257,7 +258,25 @@ fn what_is_wrong_with_a_file_is_found_before_anything_is_asked() {
         complaint(EXPERIMENT, &format!("{}nonsense\n", data())),
         complaint(EXPERIMENT, "{\"text\": \"a\", \"label\": \"good\"}\n"),
         complaint(&EXPERIMENT.replace("mine.j2\", {", "translate/plain\", {"), &data()),
-    ].concat(), @r"");
+    ].concat(), @r#"
+    error: `films.toml`: line 4: unknown field `metric`, expected one of `name`, `description`, `task`, `data`, `pool`, `labels`, `values`, `matrix`, `metrics`, `baseline`, `run`, `assert`, `require`
+    error: `films.toml`: line 4: no metric `acuracy`; there are: accuracy, macro-F1, exact match, F1, contains, BLEU, chrF, ROUGE-L, JSON valid, field F1, grounded, refusal F1, nDCG@10, recall@10, MRR@10, passed, ms, tokens
+    error: cannot read `nothing.jsonl`: No such file or directory (os error 2)
+    error: template `classify/mine` has no slot `asks`
+    hint: its slots: `ask`
+    error: no template `classify/nothing`
+    hint: there are: chat/grounded, chat/standalone, classify/chat, classify/plain, extract/json, generate/chat, generate/plain, optimise/propose, qa/fewshot, qa/grounded, qa/plain, translate/chat, translate/plain
+    error: `films.toml`: demonstrations are asked for, and there is no pool
+    hint: name a file of examples under `[pool]`
+    error: the axis `k` means nothing for the task `classify`
+    hint: leave it out
+    error: `films.jsonl` line 11: expected ident (column 2)
+    hint: a JSON object a line: {"input": "...", "output": "..."}; also `question`, `text`, `answers`, `label`
+    error: `good` to choose from is no choice
+    hint: list the classes: labels = ["yes", "no"]
+    error: template `translate/plain` needs `source`, which is not given
+    hint: given: `demos`, `history`, `id`, `input`, `labels`, `passages`, `question`, `text`
+    "#);
     assert_eq!(server.seen().len(), 0);
 }
 
@@ -275,4 +294,79 @@ fn a_plan_says_what_would_be_done_and_does_nothing() {
     ");
     assert!(!folder.at("results").exists());
     assert_eq!(server.seen().len(), 0);
+}
+
+#[test]
+fn every_task_is_measured_by_what_it_is_about() {
+    let server = Server::start(|request, _| {
+        let text = request.body["messages"].to_string();
+        Reply::streamed(&[match () {
+            _ if text.contains("German") => "Ein Mann schläft.",
+            _ if text.contains("JSON") => "Here: {\"name\": \"Ada\", \"year\": 1900}",
+            _ => "a man sleeps on the grass",
+        }])
+    });
+    let measured = |task: &str, prompt: &str, more: &str, row: Value| {
+        let experiment = format!(
+            "task = \"{task}\"\ndata = {{ file = \"rows.jsonl\" }}\n{more}\n[matrix]\nprompt = [\"{prompt}\"]\nmodel = [\"openai:mock\"]\n"
+        );
+        let folder = Folder::with(&[("rows.jsonl", &format!("{row}\n")), ("e.toml", &experiment)]);
+        let ran = run(&folder, &server, &["run", "e.toml", "--json"]);
+        assert_eq!(ran.code, Some(0), "{ran:#?}");
+        let metrics = ran.json()["cells"][0]["metrics"].clone();
+        let figure = |name: &str| metrics[name]["mean"].as_f64().map(|mean| (mean * 1000.0).round() / 1000.0);
+        ["BLEU", "chrF", "field F1", "JSON valid", "ROUGE-L", "exact match"].map(figure)
+    };
+    let pair = json!({ "input": "A man sleeps.", "output": "Ein Mann schläft." });
+    assert_eq!(
+        measured(
+            "translate",
+            "translate/plain",
+            "values = { source = \"English\", target = \"German\" }",
+            pair
+        ),
+        [Some(100.0), Some(100.0), None, None, None, None]
+    );
+    let facts = json!({ "input": "Ada, 1815.", "output": { "name": "Ada", "year": 1815 } });
+    assert_eq!(
+        measured("extract", "extract/json", "values = { schema = \"name, year\" }", facts),
+        [None, None, Some(0.5), Some(1.0), None, None]
+    );
+    let scene = json!({ "input": "man, sleep, grass", "output": ["A man sleeps.", "A dog runs."] });
+    // Of six words said three are in the reference, which has three: 2 x 3 / 9.
+    assert_eq!(
+        measured("generate", "generate/plain", "", scene),
+        [None, None, None, None, Some(0.667), Some(0.0)]
+    );
+}
+
+#[test]
+fn questions_over_a_collection_are_looked_for_once_and_answered_each_way() {
+    let rows = "{\"id\": \"tea\", \"question\": \"How long is green tea steeped?\", \"answer\": \"two minutes\", \"doc_ids\": [\"tea\"]}\n\
+         {\"id\": \"cup\", \"question\": \"How much coffee takes a cup?\", \"answer\": \"seven grams\", \"doc_ids\": [\"notes/coffee.md\"]}\n";
+    let experiment = "task = \"qa\"\ndata = { file = \"qa.jsonl\" }\nmetrics = [\"contains\", \"recall@10\", \"grounded\"]\n\
+         [matrix]\nprompt = [\"qa/grounded\"]\nanswer = [\"extractive\", \"generate\"]\nretrieval = [\"hybrid\", \"lexical\"]\nmodel = [\"openai:mock\"]\n";
+    let folder = Folder::with(&[
+        ("notes/tea.md", "# Tea\n\nGreen tea is steeped for two minutes."),
+        ("notes/coffee.md", "# Coffee\n\nA cup of filter coffee takes seven grams."),
+        ("qa.jsonl", rows),
+        ("qa.toml", experiment),
+        ("profile.toml", tiny::PROFILE),
+    ]);
+    let encoder = tiny::encoder(&folder.at("tiny"), 0);
+    folder.write(".incontext/config.toml", &format!("embedder = \"{}\"\n", encoder.display()));
+    folder.ok(&["ingest", "notes", "--profile", "profile.toml"]);
+    let server = Server::start(|_, _| Reply::streamed(&["Green tea is steeped for two minutes."]));
+    let ran = run(&folder, &server, &["run", "qa.toml", "--json"]);
+    assert_eq!(ran.code, Some(0), "{ran:#?}");
+    let summary = ran.json();
+    assert_eq!((summary["cells"].as_array().unwrap().len(), &summary["complete"]), (4, &json!(true)));
+    for cell in summary["cells"].as_array().unwrap() {
+        assert_eq!((&cell["rows"], &cell["errors"]), (&json!(2), &json!(0)), "{cell}");
+        assert_eq!(cell["metrics"]["recall@10"]["mean"], 1.0, "{cell}");
+    }
+    let trec = std::fs::read_to_string(folder.at("results/qa/retrieval.trec")).unwrap();
+    let runs: std::collections::BTreeSet<&str> =
+        trec.lines().filter_map(|line| line.split(' ').nth(5)).collect();
+    assert_eq!(runs.len(), 2, "one for each way of looking: {trec}");
 }

@@ -45,7 +45,7 @@ const EXAMPLES: help::Examples = &[
     ("The table, to be pasted", "incontext experiment export prompts.toml -f markdown"),
     (
         "Inputs and outputs of one cell",
-        "incontext experiment export results/prompts -f jsonl | jq -r 'select(.cell == \"c02\") | [.input, .output] | @tsv'",
+        "incontext experiment export results/prompts -f jsonl | jq 'select(.cell == \"c02\").output'",
     ),
 ];
 

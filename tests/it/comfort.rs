@@ -406,10 +406,11 @@ fn help_in_short_and_at_length() {
 
     Exit codes:
       0    done
-      1    an error, a file that `ingest` could not read, or what `verify`, `doctor` or `prompt lint` found
+      1    an error, a file that `ingest` could not read, or what a command that checks found wrong
       2    the command line could not be read
       3    nothing relevant was found
       4    another process kept using the collection
+      100  an assertion of an experiment does not hold
       130  interrupted
 
     Environment:
@@ -621,7 +622,9 @@ fn the_manual_has_a_page_for_every_command() {
     folder.ok(&["man", "pages"]);
     let name = |words: &[&str]| format!("incontext-{}.1", words.join("-"));
     let mut expected: BTreeSet<String> = COMMANDS.map(name).into();
-    expected.extend(["collections", "models", "prompt", "config", "eval"].map(|group| name(&[group])));
+    expected.extend(
+        ["collections", "models", "prompt", "experiment", "config", "eval"].map(|group| name(&[group])),
+    );
     expected.insert("incontext.1".into());
     let entries = fs::read_dir(folder.at("pages")).unwrap();
     let written = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());

@@ -88,10 +88,14 @@ impl Counts {
         }
         let mut share = 1.0;
         let precision = |(matched, total): (&u64, &u64)| {
-            if *matched == 0 {
-                share /= 2.0;
-            }
-            if *matched == 0 { share / *total as f64 } else { *matched as f64 / *total as f64 }
+            let matches = match *matched {
+                0 => {
+                    share /= 2.0;
+                    share
+                }
+                matched => matched as f64,
+            };
+            matches / *total as f64
         };
         let precisions = self.matched.iter().zip(&self.total).take(there).map(precision);
         let mean = precisions.map(f64::ln).sum::<f64>() / there as f64;

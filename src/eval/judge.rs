@@ -45,10 +45,12 @@ pub fn grade(
 pub fn verdict(reply: &str) -> Result<Verdict> {
     let said =
         reply.rsplit("</think>").next().and_then(|said| said.split("<think>").next()).unwrap_or_default();
-    let mut verdicts: Vec<Verdict> = objects(said).iter().filter_map(of_object).collect();
-    if verdicts.is_empty() {
-        verdicts = said.lines().filter_map(of_line).collect();
-    }
+    let verdicts: Vec<Verdict> = match objects(said) {
+        (found, _) if found.is_empty() => said.lines().filter_map(of_line).collect(),
+        (found, 0) => found.iter().filter_map(of_object).collect(),
+        // What is whole inside of broken JSON may be what the judge quotes.
+        _ => Vec::new(),
+    };
     match verdicts.split_first() {
         Some((first, rest)) if rest.iter().all(|other| other.passed == first.passed) => Ok(first.clone()),
         _ => {
@@ -128,6 +130,7 @@ mod tests {
             ("```json\n{\"reason\": \"Rude,\\nand long.\", \"pass\": false}\n```", false, "Rude, and long."),
             ("{\"pass\": false}", false, "failed, without a reason"),
             ("PASS", true, "passed, without a reason"),
+            ("PASS: a set {a, b}", true, "a set {a, b}"),
             ("**FAIL**: it says \"no\".", false, "it says \"no\"."),
             ("Let me see.\n\nPASS - polite throughout.", true, "polite throughout."),
             (
@@ -155,6 +158,8 @@ mod tests {
             r#"{"passed": true}"#,
             r#"The output says {"pass": true}, but: {"pass": false, "reason": "No."}"#,
             r#"{"pass": true, "reason": "says "hi""}"#,
+            r#"{"output": {"pass": true}, "pass": false,}"#,
+            r#"{"verdict": {"pass": true}}"#,
             "<think>\nPASS, I think",
         ] {
             let error = verdict(reply).unwrap_err();

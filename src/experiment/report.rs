@@ -1,8 +1,8 @@
 //! `report.html`: a run as one page that needs nothing else, from a disk or a server, on a laptop or a phone.
 //!
 //! The page asks nobody for anything: styles and scripts are in it, and its own policy forbids the rest. Rows are embedded
-//! as JSON ([`fold`]) that the scripts read; titles, assertions, the table and the provenance are there without them
-//! ([`html`]). Outputs are hostile text: no text becomes markup, here or in the scripts, which only ever set text.
+//! as JSON (`fold.rs`) that the scripts read; titles, assertions, the table and the provenance are there without them
+//! (`html.rs`). Outputs are hostile text: no text becomes markup, here or in the scripts, which only ever set text.
 
 mod fold;
 mod html;

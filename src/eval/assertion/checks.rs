@@ -54,7 +54,7 @@ pub fn is_json(output: &str, required: &[String]) -> (bool, String) {
 
 pub fn contains_json(output: &str, required: &[String]) -> (bool, String) {
     let mut lacks = None;
-    for json in objects(output) {
+    for json in objects(output).0 {
         match lacking(&json, required) {
             lacking if lacking.is_empty() => return (true, "contains a JSON object".into()),
             lacking => lacks = Some(lacking),
@@ -70,9 +70,9 @@ fn lacking(json: &Value, required: &[String]) -> Vec<String> {
     required.iter().filter(|key| json.get(key.as_str()).is_none()).cloned().collect()
 }
 
-/// The JSON objects in a text, from left to right, none inside another.
-pub fn objects(text: &str) -> Vec<Value> {
-    let (mut found, mut at) = (Vec::new(), 0);
+/// The JSON objects in a text, from left to right, none inside another; and how many braces open none.
+pub fn objects(text: &str) -> (Vec<Value>, usize) {
+    let (mut found, mut stray, mut at) = (Vec::new(), 0, 0);
     while let Some(open) = text[at..].find('{') {
         at += open;
         let mut stream = serde_json::Deserializer::from_str(&text[at..]).into_iter::<Value>();
@@ -81,10 +81,13 @@ pub fn objects(text: &str) -> Vec<Value> {
                 found.push(object);
                 at += stream.byte_offset();
             }
-            _ => at += 1,
+            _ => {
+                stray += 1;
+                at += 1;
+            }
         }
     }
-    found
+    (found, stray)
 }
 
 /// A text that is looked for: numbers as they are written, nothing else.

@@ -23,7 +23,7 @@ document.addEventListener("keydown", event => {
   }
   const inList = event.target.matches("#items-list .row");
   const acts = {
-    j: () => step(1), k: () => step(-1), "[": () => turn(-1), "]": () => turn(1),
+    j: () => step(1), k: () => step(-1), n: () => turn(1), p: () => turn(-1),
     "/": () => { $("items").scrollIntoView(); $("items-search").focus(); $("items-search").select(); },
     "?": () => $("keys").showModal(),
     ...(inList ? { ArrowDown: () => step(1), ArrowUp: () => step(-1) } : {}),

@@ -27,7 +27,8 @@ function grade(row, metric) {
   return html("b", { class: `grade ${right === null ? "" : right ? "ok" : "bad"}` }, right === null ? shown : `${right ? "✓" : "✗"} ${shown}`);
 }
 
-const block = (title, ...content) => html("div", { class: "block" }, html("h4", {}, title), ...content);
+const blockUnder = (heading, title, ...content) => html("div", { class: "block" }, html(heading, { class: "small" }, title), ...content);
+const block = (...rest) => blockUnder("h4", ...rest);
 const pre = text => put(html("pre", { tabindex: "0", dir: "auto" }), text);
 
 function labelBars(row, expected) {
@@ -102,8 +103,8 @@ function detail(key, a, b) {
   const link = `#${encodeURIComponent(b.id)}/${key}`;
   return html("div", { class: "detail" },
     html("div", { class: "asked" },
-      block("Input", pre(text(some.input))),
-      some.expected.length ? block(some.expected.length > 1 ? "Expected, any of" : "Expected", ...some.expected.map(known => pre(text(known)))) : null),
+      blockUnder("h3", "Input", pre(text(some.input))),
+      some.expected.length ? blockUnder("h3", some.expected.length > 1 ? "Expected, any of" : "Expected", ...some.expected.map(known => pre(text(known)))) : null),
     html("div", { class: "sides" }, side(a, left, was, "del"), a === b ? null : side(b, right, is, "ins")),
     html("p", { class: "quiet" }, "Link to this row: ", html("a", { href: link }, decodeURIComponent(link))));
 }

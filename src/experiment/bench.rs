@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::cache::{self, Cache};
 use super::documents::Library;
 use super::matrix::Cell;
-use super::metric::Output;
+use super::metric::{Metric, Output};
 use super::plan::Plan;
 use super::rows::{Asked, Checked, Row};
 use super::spec::Decide;
@@ -45,6 +45,9 @@ pub struct Bench<'a> {
     vectors: &'a [Vec<f32>],
     head: Head,
 }
+
+/// Log-probability of what a model rules out.
+const UNTHINKABLE: f64 = -1e9;
 
 /// A prompt for a row.
 pub struct Laid {
@@ -335,8 +338,10 @@ impl<'a> Bench<'a> {
         let scoring = self.decide.scoring().unwrap_or_default();
         let layout = &laid.fitted.prompt.layout;
         let scored = self.scored(layout, row)?;
+        // JSON has no infinity.
+        let finite = |scored: &Scored| scored.log_probability.max(UNTHINKABLE);
         row.labels =
-            self.plan.labels.iter().zip(&scored).map(|(l, s)| (l.class.clone(), s.log_probability)).collect();
+            self.plan.labels.iter().zip(&scored).map(|(l, s)| (l.class.clone(), finite(s))).collect();
         row.tokens = [laid.fitted.tokens, 0];
         let alone = match scoring.needs_unconditional() {
             true => self.alone(layout)?,
@@ -420,7 +425,9 @@ impl<'a> Bench<'a> {
             tokens: row.tokens.iter().sum(),
             ..asked.cloned().unwrap_or_default()
         };
-        let metrics = self.plan.metrics.iter();
+        // What cannot be computed from the row again is kept even if nobody asked for it yet.
+        let lasting = Metric::ALL.into_iter().filter(|metric| metric.needs_the_answer());
+        let metrics = self.plan.metrics.iter().copied().chain(lasting);
         row.metrics =
             metrics.filter_map(|metric| Some((metric.name().to_owned(), metric.of(&output)?))).collect();
     }

@@ -66,7 +66,7 @@ pub fn compare(ours: &Of, theirs: &Of, metric: Option<Metric>) -> Result<Compari
         return Err(Error::not_found("the two cells were not measured by that")
             .hint(format!("the first was measured by {}", names.join(", "))));
     };
-    let (ours, theirs) = (kept(ours)?, kept(theirs)?);
+    let (ours, theirs) = (kept(ours, &metrics)?, kept(theirs, &metrics)?);
     let compared: Vec<Against> = metrics
         .into_iter()
         .filter_map(|metric| against(metric, &ours, &theirs, Bootstrap::default()))
@@ -99,12 +99,12 @@ pub fn compare(ours: &Of, theirs: &Of, metric: Option<Metric>) -> Result<Compari
     Ok(Comparison { metrics: compared, flips, items })
 }
 
-fn kept(of: &Of) -> Result<Kept> {
+fn kept(of: &Of, metrics: &[Metric]) -> Result<Kept> {
     let mut kept = Kept::default();
     for row in folder::current(of.dir)? {
         let row = row?;
         if row.cell == of.cell {
-            kept.take(row);
+            kept.take(row, metrics);
         }
     }
     Ok(kept)

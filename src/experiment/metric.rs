@@ -10,6 +10,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::rows::Row;
 use super::summary::{self, Unit};
 use crate::error::{Error, Result};
 use crate::eval::stats::paired::{McNemar, needed};
@@ -102,6 +103,26 @@ impl Metric {
     pub fn needs_answers(self) -> bool {
         !matches!(self, Self::JsonValid | Self::Grounded | Self::Passed | Self::Ms | Self::Tokens)
             && !self.is_of_retrieval()
+    }
+
+    /// Whether it looks at more of an answer than a row keeps.
+    pub fn needs_the_answer(self) -> bool {
+        self.is_of_retrieval() || matches!(self, Self::Grounded | Self::RefusalF1)
+    }
+
+    /// Of a row: as it was measured, or from what the row keeps, where it was not.
+    pub fn of_row(self, row: &Row) -> Option<f64> {
+        let measured = row.metrics.get(self.name()).copied();
+        measured.or_else(|| {
+            self.of(&Output {
+                text: &qa::without_citations(&row.output),
+                expected: &row.expected,
+                passed: (!row.assertions.is_empty()).then(|| row.assertions.iter().all(|one| one.passed)),
+                ms: row.ms,
+                tokens: row.tokens.iter().sum(),
+                ..Output::default()
+            })
+        })
     }
 
     pub fn is_of_retrieval(self) -> bool {

@@ -37,11 +37,11 @@ pub(super) struct Item {
     pub output: String,
     pub expected: Vec<String>,
     /// Sums over repeats, and how many they are.
-    metrics: BTreeMap<String, (f64, usize)>,
+    metrics: BTreeMap<Metric, (f64, usize)>,
 }
 
 impl Kept {
-    pub fn take(&mut self, row: Row) {
+    pub fn take(&mut self, row: Row, metrics: &[Metric]) {
         self.rows += 1;
         self.passed += row.assertions.iter().filter(|checked| checked.passed).count();
         self.failed += row.assertions.iter().filter(|checked| !checked.passed).count();
@@ -49,9 +49,11 @@ impl Kept {
             self.errors += 1;
             return;
         }
+        let values: Vec<(Metric, f64)> =
+            metrics.iter().filter_map(|metric| Some((*metric, metric.of_row(&row)?))).collect();
         let item = self.items.entry(row.item).or_default();
-        for (name, value) in row.metrics {
-            let (sum, count) = item.metrics.entry(name).or_default();
+        for (metric, value) in values {
+            let (sum, count) = item.metrics.entry(metric).or_default();
             (*sum, *count) = (*sum + value, *count + 1);
         }
         (item.input, item.output, item.expected) = (row.input, row.output, row.expected);
@@ -60,7 +62,7 @@ impl Kept {
     /// A metric's figures, by item.
     pub fn figures(&self, metric: Metric) -> BTreeMap<String, Figures> {
         let figure = |(id, item): (&'_ String, &'_ Item)| {
-            let (sum, count) = item.metrics.get(metric.name())?;
+            let (sum, count) = item.metrics.get(&metric)?;
             Some((id.clone(), Figures::of(metric, sum / *count as f64, &item.output, &item.expected)))
         };
         self.items.iter().filter_map(figure).collect()
@@ -87,7 +89,7 @@ impl Plan {
             // Rows of cells and items that the experiment had once are left where they are.
             if let Some(kept) = kept.get_mut(row.cell.as_str()).filter(|_| ids.contains(row.item.as_str())) {
                 seconds += row.ms / 1e3;
-                kept.take(row);
+                kept.take(row, &self.metrics);
             }
         }
         let bootstrap = Bootstrap::default();

@@ -121,6 +121,11 @@ fn a_changed_file_makes_only_what_it_changed() {
     let ids: Vec<Value> =
         ran.json()["cells"].as_array().unwrap().iter().map(|cell| cell["id"].clone()).collect();
     assert_eq!(ids, ["c01", "c03"]);
+    // Another metric is another look at the same rows.
+    folder.write("films.toml", &EXPERIMENT.replace("\"accuracy\"]", "\"accuracy\", \"ROUGE-L\"]"));
+    let ran = run(&folder, &server, &["run", "films.toml", "--no-cache", "--json"]);
+    assert_eq!(server.seen().len(), 30, "{ran:#?}");
+    assert_eq!(ran.json()["cells"][0]["metrics"]["ROUGE-L"]["mean"], 0.9);
 }
 
 #[test]

@@ -55,7 +55,7 @@ pub fn report(case: &str, tokens: usize, runs: usize, run: impl FnMut()) {
 }
 
 /// What all threads of this process have used, where the system tells (Linux).
-fn processor_seconds() -> Option<f64> {
+pub fn processor_seconds() -> Option<f64> {
     let mut nanoseconds = 0;
     for thread in std::fs::read_dir("/proc/self/task").ok()? {
         let usage = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;

@@ -54,7 +54,7 @@ impl Head {
     ///
     /// # Errors
     /// `Mismatch` when another model made the head, and as reading fails.
-    pub(super) fn before<R>(
+    pub(super) fn continued_by<R>(
         &self,
         ids: &[u32],
         model: &LocalGenerator,

@@ -140,7 +140,7 @@ impl LocalGenerator {
             }
             Ok(Finish::Length)
         };
-        let finish = head.before(&ids, self, Arithmetic::Quick, |cache, rest| {
+        let finish = head.continued_by(&ids, self, Arithmetic::Quick, |cache, rest| {
             let logits = self.read(rest, cache)?;
             kernel::together(|| write(cache, logits))
         })?;

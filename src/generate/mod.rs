@@ -191,6 +191,21 @@ impl Generator {
     /// A space goes before a continuation unless the prompt as rendered ends in white space. An empty prompt is one of the
     /// model's first token, or the token that ends a text where it has none.
     ///
+    /// ```
+    /// use incontext::generate::{Generator, LocalGenerator, labels};
+    /// use incontext::{nn::Precision, text::layout::Layout};
+    ///
+    /// # fn main() -> incontext::Result<()> {
+    /// let (path, cpu) = (std::path::Path::new("tests/golden/tiny/llama"), candle_core::Device::Cpu);
+    /// let generator = Generator::Local(Box::new(LocalGenerator::load("tiny", path, &cpu, Precision::Int8)?));
+    /// let kinds = ["dami fenu".to_owned(), "balo".to_owned()];
+    /// let scored = generator.score(&Layout::Text("garo hasi kelu".into()), &kinds)?;
+    /// let probabilities = labels::probabilities(&labels::Scoring::Acc.scores(&scored, &[]));
+    /// assert_eq!(kinds[labels::choose(&probabilities)], "balo");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// `Invalid` for an endpoint, which does not tell, and for a continuation without tokens; `TooLong` when prompt and
     /// continuation do not fit the context together.

@@ -5,6 +5,7 @@
 //! nothing. Computed in 32-bit floats whatever the model writes with. What follows from the numbers is for
 //! [`super::labels`].
 
+use candle_core::Tensor;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -100,7 +101,7 @@ impl LocalGenerator {
             ))
             .hint("use fewer or shorter demonstrations or passages"));
         }
-        let sums = head.before(context, self, Arithmetic::Exact, |cache, rest| {
+        let sums = head.continued_by(context, self, Arithmetic::Exact, |cache, rest| {
             let branches = branches(ids);
             let sequences: Vec<&[u32]> = std::iter::once(rest).chain(branches.iter().copied()).collect();
             let hidden = self.hidden(&sequences, cache, Arithmetic::Exact)?; // (N, H)
@@ -127,12 +128,7 @@ impl LocalGenerator {
 
     /// For each label the sum of its tokens' log-probabilities, and whether all are the most likely ones. `rows` is `(n, H)`;
     /// `wanted` are the labels and tokens to look up in each row.
-    fn sums(
-        &self,
-        rows: &candle_core::Tensor,
-        wanted: &[Vec<(usize, u32)>],
-        labels: usize,
-    ) -> Result<Vec<(f64, bool)>> {
+    fn sums(&self, rows: &Tensor, wanted: &[Vec<(usize, u32)>], labels: usize) -> Result<Vec<(f64, bool)>> {
         let mut sums = vec![(0.0, true); labels];
         for (at, wanted) in wanted.chunks(ROWS).enumerate() {
             let logits = self.logits(&rows.narrow(0, at * ROWS, wanted.len())?, Arithmetic::Exact)?; // (n, V)

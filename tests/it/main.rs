@@ -20,6 +20,7 @@ mod formats;
 mod gguf;
 mod golden;
 mod golden_real;
+mod golden_scores;
 mod hooks;
 mod incremental;
 #[cfg(unix)]

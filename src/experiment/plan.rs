@@ -271,7 +271,16 @@ impl Plan {
 
 fn read(data: &Data) -> Result<(Vec<Example>, String)> {
     let source = Source::read(&data.file)?;
-    Ok((Example::all(&source, &data.columns(), &data.rows())?, source.hash.clone()))
+    let rows = Example::all(&source, &data.columns(), &data.rows())?;
+    // What comes of a row is kept under its id.
+    let mut seen = BTreeSet::new();
+    match rows.iter().find(|row| !seen.insert(row.id.as_str())) {
+        Some(row) => {
+            Err(Error::invalid(format!("two rows of `{}` have the id `{}`", data.file.display(), row.id))
+                .hint("every id stands for one row"))
+        }
+        None => Ok((rows, source.hash.clone())),
+    }
 }
 
 /// The classes to choose from, each with the words a model says it in.

@@ -107,6 +107,30 @@ impl Grid {
         cells
     }
 
+    fn widths(&self) -> Vec<usize> {
+        let lines = || std::iter::once(&self.head).chain(&self.rows);
+        let width = |at: usize| lines().map(|line| line[at].width()).max().unwrap_or(0);
+        (0..self.head.len()).map(width).collect()
+    }
+
+    /// Leaves out metrics, the last first and never the first, until lines have at most so many columns. How many it were.
+    fn narrow(&mut self, summary: &Summary, columns: usize) -> usize {
+        let first = 1 + summary.axes.len();
+        let mut left_out = 0;
+        while summary.metrics.len() - left_out > 1 {
+            let widths = self.widths();
+            if widths.iter().sum::<usize>() + 2 * (widths.len() - 1) <= columns {
+                break;
+            }
+            left_out += 1;
+            let at = first + summary.metrics.len() - left_out;
+            self.head.remove(at);
+            self.words.remove(at);
+            self.rows.iter_mut().for_each(|row| drop(row.remove(at)));
+        }
+        left_out
+    }
+
     fn column(&mut self, head: &str, words: bool, cells: &[&Cell], value: impl Fn(&Cell) -> String) {
         self.head.push(one_line(head));
         self.words.push(words);
@@ -116,12 +140,13 @@ impl Grid {
     }
 }
 
-/// For a terminal: columns aligned, and what the marks mean below.
-pub fn text(summary: &Summary) -> String {
-    let grid = Grid::new(summary);
+/// For a terminal of so many columns, if that is known: aligned, and what the marks mean below. Metrics for which there is no
+/// room are left out, the last first.
+pub fn text(summary: &Summary, columns: Option<usize>) -> String {
+    let mut grid = Grid::new(summary);
+    let left_out = columns.map_or(0, |columns| grid.narrow(summary, columns));
     let lines = || std::iter::once(&grid.head).chain(&grid.rows);
-    let width = |at: usize| lines().map(|line| line[at].width()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..grid.head.len()).map(width).collect();
+    let widths = grid.widths();
     let mut text = String::new();
     for (number, line) in lines().enumerate() {
         let mut row = String::new();
@@ -138,7 +163,12 @@ pub fn text(summary: &Summary) -> String {
         }
         let _ = writeln!(text, "{}", row.trim_end());
     }
-    text + "\n" + &explanation(summary)
+    let more = match left_out {
+        0 => String::new(),
+        1 => "One metric has no room here; the report has it.\n".to_owned(),
+        some => format!("{some} metrics have no room here; the report has them.\n"),
+    };
+    text + "\n" + &explanation(summary) + &more
 }
 
 /// The same as a table of Markdown.

@@ -3,7 +3,7 @@ use crate::experiment::testing::summary;
 
 #[test]
 fn a_terminal_sees_columns_the_best_cell_first_and_what_marks_mean() {
-    insta::assert_snapshot!(text(&summary()), @r#"
+    insta::assert_snapshot!(text(&summary(), None), @r#"
       cell  prompt        demos         accuracy %      latency ms  errors  failed  against c01
     + c02  plain         knn    78.0 [74.2, 81.6]  180 [171, 190]       3       1  +6.8 [+2.3, +11.3] better, p = 0.008
       c03  step|by|step  none   72.0 [68.0, 76.0]  8.2 [8.0, 8.5]       0       1  +0.8 [-3.0, +4.6] could be luck, 21,240 rows would tell
@@ -90,7 +90,7 @@ fn what_was_not_measured_is_a_dash_and_stands_last() {
 fn a_name_cannot_move_the_cursor_or_begin_a_line() {
     let mut summary = summary();
     summary.cells[0].axes.insert("prompt".into(), "a\u{1b}[2J\nb".into());
-    let text = text(&summary);
+    let text = text(&summary, None);
     assert!(!text.contains('\u{1b}') && text.contains("a[2J b"), "{text}");
 }
 
@@ -108,4 +108,18 @@ fn numbers_are_as_long_as_they_mean_something() {
         thousands(12),
     ];
     assert_eq!(shown, ["71.2", "31.3", "1234", "3.2", "0.0", "0.0", "+6.4", "1,234,567", "12"]);
+}
+
+#[test]
+fn a_narrow_terminal_gets_the_metrics_that_it_has_room_for() {
+    let summary = summary();
+    let wide = text(&summary, None);
+    let columns = wide.lines().next().unwrap_or_default().len() - 1;
+    let narrow = text(&summary, Some(columns));
+    let metric = |number: usize| summary.metrics[number].name.as_str();
+    let head = narrow.lines().next().unwrap();
+    assert!(head.contains(metric(0)) && !head.contains(metric(summary.metrics.len() - 1)), "{head}");
+    assert!(narrow.lines().next().unwrap().contains("against"));
+    assert!(narrow.ends_with("One metric has no room here; the report has it.\n"), "{narrow}");
+    assert_eq!(text(&summary, Some(1)), narrow, "the first is never left out");
 }

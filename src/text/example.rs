@@ -53,11 +53,10 @@ impl Example {
     /// The rows of a file, in its order.
     ///
     /// # Errors
-    /// `Invalid` naming the first line that is no row, repeats an id, or when there is none (of that split).
+    /// `Invalid` naming the first line that is no row, or when there is none (of that split).
     pub fn all(source: &Source, columns: &Columns, rows: &Rows) -> Result<Vec<Self>> {
         let lines: Vec<(usize, Value)> = source.json_lines().map_err(|error| error.hint(WANTED))?;
         let mut examples = Vec::new();
-        let mut seen: BTreeMap<String, usize> = BTreeMap::new();
         let mut splits: BTreeMap<String, usize> = BTreeMap::new();
         for (line, row) in lines {
             if let Some(wanted) = &rows.split {
@@ -67,12 +66,7 @@ impl Example {
                     continue;
                 }
             }
-            let example = Self::of(row, line, columns).map_err(|error| source.at(line, error))?;
-            if let Some(first) = seen.insert(example.id.clone(), line) {
-                let twice = Error::invalid(format!("the id `{}` is on line {first}, too", example.id));
-                return Err(source.at(line, twice).hint("every id stands for one row"));
-            }
-            examples.push(example);
+            examples.push(Self::of(row, line, columns).map_err(|error| source.at(line, error))?);
             if rows.limit == Some(examples.len()) {
                 break;
             }
@@ -262,13 +256,11 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_line_is_named_and_so_is_an_id_used_twice() {
+    fn a_bad_line_is_named() {
         let complaint =
             |text: &str| read(text, &Columns::default(), &Rows::default()).unwrap_err().to_string();
         assert!(complaint("{\"input\":\"a\"}\nnonsense\n").contains("line 2: "));
         assert!(complaint("{\"input\":\"a\"}\n{\"answer\":\"a\"}\n").contains("line 2: no `input`"));
-        let twice = "{\"id\":\"x\",\"input\":\"a\"}\n{\"id\":\"x\",\"input\":\"b\"}\n";
-        assert!(complaint(twice).contains("line 2: the id `x` is on line 1, too"));
         assert!(complaint("\n").contains("is empty"));
     }
 

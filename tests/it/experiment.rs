@@ -261,6 +261,7 @@ fn what_is_wrong_with_a_file_is_found_before_anything_is_asked() {
         with("model = [\"openai:mock\"]", "demos = [\"knn 3\"]"),
         with("model = [\"openai:mock\"]", "k = [1, 2]"),
         complaint(EXPERIMENT, &format!("{}nonsense\n", data())),
+        complaint(EXPERIMENT, &data().replace("r4", "r2")),
         complaint(EXPERIMENT, "{\"text\": \"a\", \"label\": \"good\"}\n"),
         complaint(&EXPERIMENT.replace("mine.j2\", {", "translate/plain\", {"), &data()),
     ].concat(), @r#"
@@ -277,6 +278,8 @@ fn what_is_wrong_with_a_file_is_found_before_anything_is_asked() {
     hint: leave it out
     error: `films.jsonl` line 11: expected ident (column 2)
     hint: a JSON object a line: {"input": "...", "output": "..."}; also `question`, `text`, `answers`, `label`
+    error: two rows of `films.jsonl` have the id `r2`
+    hint: every id stands for one row
     error: `good` to choose from is no choice
     hint: list the classes: labels = ["yes", "no"]
     error: template `translate/plain` needs `source`, which is not given
@@ -374,4 +377,24 @@ fn questions_over_a_collection_are_looked_for_once_and_answered_each_way() {
     let runs: std::collections::BTreeSet<&str> =
         trec.lines().filter_map(|line| line.split(' ').nth(5)).collect();
     assert_eq!(runs.len(), 2, "one for each way of looking: {trec}");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_keeps_what_is_there_and_says_how_to_go_on() {
+    let folder = folder(EXPERIMENT);
+    let server = Server::start(|request, _| critic(request).pause(std::time::Duration::from_millis(60)));
+    let mut command = command(&folder, &server, &["run", "films.toml", "--no-cache"]);
+    let child =
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(250));
+    let pressed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(pressed.success());
+    let ran = Ran::of(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(130), "{ran:#?}");
+    assert!(ran.err.contains("`incontext experiment resume results/films` goes on"), "{}", ran.err);
+    let there = rows(&folder).len();
+    assert!(there < 20, "{there}");
+    assert_eq!(run(&folder, &server, &["resume", "results/films", "--json"]).json()["complete"], true);
+    assert_eq!(rows(&folder).len(), 20);
 }

@@ -28,6 +28,7 @@ mod kill;
 mod matrix;
 mod meanwhile;
 mod mock;
+mod optimise;
 mod prompt;
 mod qdrant;
 mod quickstart;

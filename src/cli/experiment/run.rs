@@ -9,7 +9,7 @@ use crate::cli::interrupt::Interrupt;
 use crate::cli::printer::Printer;
 use crate::cli::resources::FromSettings;
 use crate::cli::settings::Settings;
-use crate::cli::{ASSERTIONS_FAILED, Ending, INTERRUPTED, device, help};
+use crate::cli::{ASSERTIONS_FAILED, Ending, INTERRUPTED, device, help, wrap};
 use crate::error::Result;
 use crate::experiment::cache::Cache;
 use crate::experiment::folder::{EXPERIMENT, Folder};
@@ -166,7 +166,7 @@ pub fn show(summary: &Summary, out: &Path, json: bool, printer: &Printer) -> Res
     if json {
         return printer.json(summary);
     }
-    printer.line(table::text(summary).trim_end())?;
+    printer.line(table::text(summary, wrap::columns()).trim_end())?;
     printer.note(format!("report: {}", out.join(folder::REPORT).display()));
     Ok(())
 }

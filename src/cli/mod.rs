@@ -131,7 +131,7 @@ const INTERRUPTED: u8 = 130;
 /// What scripts may count on. 2 is clap's.
 const EXIT_CODES: [(u8, &str); 7] = [
     (0, "done"),
-    (1, "an error, a file that `ingest` could not read, or what a command that checks found wrong"),
+    (1, "an error, a file `ingest` could not read, or what `verify`, `doctor` or `prompt lint` found"),
     (2, "the command line could not be read"),
     (NOTHING_RELEVANT, "nothing relevant was found"),
     (BUSY, "another process kept using the collection"),

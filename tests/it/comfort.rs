@@ -406,7 +406,7 @@ fn help_in_short_and_at_length() {
 
     Exit codes:
       0    done
-      1    an error, a file that `ingest` could not read, or what a command that checks found wrong
+      1    an error, a file `ingest` could not read, or what `verify`, `doctor` or `prompt lint` found
       2    the command line could not be read
       3    nothing relevant was found
       4    another process kept using the collection

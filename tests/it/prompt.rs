@@ -72,13 +72,30 @@ fn tiny_chat(folder: &Folder) -> String {
 fn templates_are_listed_with_what_they_need_and_whose_they_are() {
     let folder = folder();
     let plain = done(&folder, &["list"]).out;
-    insta::assert_snapshot!(without_versions(&plain), @"");
+    insta::assert_snapshot!(without_versions(&plain), @r#"
+    chat/grounded    #  chat  question, passages, history; slots: instruction (1), refusal (1)
+    chat/standalone  #  chat  question, history; slots: instruction (1)
+    classify/chat    #  chat  input, labels, demos; slots: instruction (3)
+    classify/plain   #  text  input, labels, demos; slots: instruction (4), label_name (3), text_name (3)
+    extract/json     #  chat  input, schema, demos; slots: instruction (2)
+    generate/chat    #  chat  input, demos; slots: instruction (3)
+    generate/plain   #  text  input, demos; slots: instruction (4)
+    qa/fewshot       #  chat  question, passages, demos; slots: instruction (2), refusal (1)
+    qa/grounded      #  chat  question, passages; slots: instruction (2), refusal (1)
+    qa/plain         #  text  question, passages
+    translate/chat   #  chat  input, source, target, demos; slots: instruction (3)
+    translate/plain  #  text  input, source, target, demos; slots: instruction (4)
+    "#);
     folder.write(".incontext/prompts/qa/mine.j2", MINE);
     folder.write(".incontext/prompts/qa/plain.j2", &MINE.replace("mine", "plain"));
     folder.write(".incontext/prompts/qa/broken.j2", "nothing");
     let listed = done(&folder, &["list"]).out.replace(&folder.path().display().to_string(), "[HERE]");
     let own: Vec<&str> = listed.lines().filter(|line| line.contains("[HERE]")).collect();
-    insta::assert_snapshot!(without_versions(&own.join("\n")), @"");
+    insta::assert_snapshot!(without_versions(&own.join("\n")), @r#"
+    qa/broken        cannot be read: template `[HERE]/.incontext/prompts/qa/broken.j2` has no front matter  <- [HERE]/.incontext/prompts/qa/broken.j2
+    qa/mine          #  text  question  <- [HERE]/.incontext/prompts/qa/mine.j2
+    qa/plain         #  text  question  <- [HERE]/.incontext/prompts/qa/plain.j2, in place of the one that comes with the program
+    "#);
     let json = done(&folder, &["list", "--json"]).json();
     let row = |name: &str| json.as_array().unwrap().iter().find(|row| row["name"] == name).unwrap().clone();
     assert_eq!((&row("qa/plain")["replaces"], &row("qa/mine")["replaces"]), (&true.into(), &false.into()));
@@ -94,7 +111,10 @@ fn what_is_shown_can_be_kept_as_a_file() {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("prompts/qa/grounded.j2");
     let ran = done(&folder, &["show", "qa/grounded"]);
     assert_eq!(ran.out, fs::read_to_string(shipped).unwrap());
-    insta::assert_snapshot!(without_versions(&ran.err), @"");
+    insta::assert_snapshot!(without_versions(&ran.err), @r#"
+    qa/grounded, version #: turns of a chat; comes with the program
+    includes qa/_passages.j2; comes with the program
+    "#);
     folder.write("kept.j2", &ran.out);
     let kept = done(&folder, &["show", "kept.j2", "--json"]).json();
     let json = done(&folder, &["show", "qa/grounded", "--json"]).json();
@@ -116,10 +136,30 @@ fn a_row_of_data_is_rendered_with_demonstrations_that_are_not_itself() {
     let films = ["--data", "films.jsonl", "--demos", "films.jsonl"];
     let render = |more: &[&str]| bare(&folder, &[&["render", "classify/plain"], &films[..], more].concat());
     let ran = render(&["--id", "c", "--slot", "instruction=4", "--slot", "label_name=Category"]);
-    insta::assert_snapshot!(ran.out, @"");
-    insta::assert_snapshot!(without_versions(&ran.err), @"");
+    insta::assert_snapshot!(ran.out, @r#"
+    Text: Warm and funny.
+    Category: good
+
+    Text: Dull. Label: good
+    Category: bad
+
+    Text: A joy.
+    Category:
+    "#);
+    insta::assert_snapshot!(without_versions(&ran.err), @r#"
+    classify/plain #
+    no model is here to count its tokens
+    "#);
     let ran = render(&["--row", "2", "--shots", "1"]);
-    insta::assert_snapshot!(ran.out, @"");
+    insta::assert_snapshot!(ran.out, @r#"
+    Choose the label that fits the text: bad, good.
+
+    Text: Warm and funny.
+    Label: good
+
+    Text: Dull. Label: good
+    Label:
+    "#);
     assert_eq!(render(&["--split", "test"]).out.matches("Text: ").count(), 1);
     let ran = done(
         &folder,
@@ -142,21 +182,53 @@ fn a_row_of_data_is_rendered_with_demonstrations_that_are_not_itself() {
             "pairs.jsonl",
         ],
     );
-    insta::assert_snapshot!(ran.out, @"");
+    insta::assert_snapshot!(ran.out, @r#"
+    Translate from English to German:
+
+    English: A man sleeps.
+    German: Ein Mann schläft.
+
+    English: Two dogs.
+    German:
+    "#);
 }
 
 #[test]
 fn a_chat_is_read_in_the_layout_of_the_model_and_without_one_turn_by_turn() {
     let folder = folder();
     let model = tiny_chat(&folder);
-    let render = ["render", "generate/chat", "--set", "input=balo </assistant> dalo"];
+    let render = [
+        "render",
+        "classify/chat",
+        "--set",
+        "input=balo </assistant> dalo",
+        "--set-json",
+        "labels=[\"balo\"]",
+    ];
     let ran = done(&folder, &render);
-    insta::assert_snapshot!(ran.out, @"");
-    insta::assert_snapshot!(without_versions(&ran.err), @"");
+    insta::assert_snapshot!(ran.out, @r#"
+    <|system|>
+    Classify the text. Reply with one of these labels and nothing else: balo.
+
+    <|user|>
+    Text: balo </assistant> dalo
+    Label:
+    "#);
+    insta::assert_snapshot!(without_versions(&ran.err), @r#"
+    classify/chat #; -m MODEL shows it in the model's own chat layout
+    no model is here to count its tokens
+    "#);
     let ran = done(&folder, &[&render[..], &["-m", &model]].concat());
-    insta::assert_snapshot!(ran.out, @"");
+    insta::assert_snapshot!(ran.out, @r#"
+    <system>Classify the text. Reply with one of these labels and nothing else: balo.</system><user>Text: balo </assistant> dalo
+    Label:</user><assistant>
+    "#);
     let said = without_versions(&ran.err).replace(&model, "TINY");
-    insta::assert_snapshot!(said, @"");
+    insta::assert_snapshot!(said, @r#"
+    classify/chat #, as `TINY` reads it
+    43 tokens: template 36, input 6, labels 1, demos 0
+    window of 128: 16 kept for the answer, 69 left
+    "#);
     let json = done(&folder, &[&render[..], &["-m", &model, "--json"]].concat()).json();
     assert_eq!(format!("{}\n", json["text"].as_str().unwrap()), ran.out);
     assert_eq!(json["messages"][1]["role"], "user");
@@ -184,16 +256,27 @@ fn what_does_not_fit_is_left_out_and_said_and_what_cannot_fit_is_refused() {
         "-m",
         &model,
     ];
-    let ran = done(&folder, &[&render[..], &["--window", "60"]].concat());
+    let ran = done(&folder, &[&render[..], &["--window", "50"]].concat());
     assert_eq!(ran.out.matches("Text: ").count(), 2, "{ran:#?}");
     let said = without_versions(&ran.err).replace(&model, "TINY");
-    insta::assert_snapshot!(said, @"");
-    let json = done(&folder, &[&render[..], &["--window", "60", "--json"]].concat()).json();
+    insta::assert_snapshot!(said, @r#"
+    classify/plain #, as `TINY` reads it
+    28 tokens: template 13, input 3, labels 3, demos 9
+    window of 50: 16 kept for the answer, 6 left
+    left out: 1 demonstration, which did not fit the window whole
+    "#);
+    let json = done(&folder, &[&render[..], &["--window", "50", "--json"]].concat()).json();
     assert_eq!((&json["demos"], &json["dropped"][0]["demo"]), (&1.into(), &1.into()));
     let said = complaint(&folder, &[&render[..], &["--window", "20"]].concat());
-    insta::assert_snapshot!(said, @"");
+    insta::assert_snapshot!(said, @r#"
+    error: the prompt `classify/plain` without any passage has 19 tokens; the window of 20 leaves 4 for it
+    hint: ask a shorter question, keep fewer than 16 tokens for the answer, or use a shorter template or a model with a larger window
+    "#);
     let said = complaint(&folder, &["render", "generate/plain", "--set", "input=a", "--window", "90"]);
-    insta::assert_snapshot!(said, @"");
+    insta::assert_snapshot!(said, @r#"
+    error: there is no model to count tokens with
+    hint: name one with -m, or fetch one: incontext models pull smollm2-135m-instruct
+    "#);
 }
 
 #[test]
@@ -221,7 +304,7 @@ fn what_render_shows_is_what_ask_has_the_default_model_read() {
     let shown = folder.ok(&render);
     assert_eq!(shown.out, asked.err);
     assert!(shown.out.starts_with("<|im_start|>system\nAnswer in one or two sentences"), "{shown:#?}");
-    // Counted as the endpoint of the pipeline counts.
+    // As many tokens as the model says that it read.
     let asked = folder.run(&["ask", question, "--answer", "generate", "--json"]).json();
     let json = folder.ok(&[&render[..], &["--json"]].concat()).json();
     assert_eq!(json["tokens"], asked["tokens"]["prompt"]);
@@ -237,21 +320,66 @@ fn what_render_shows_is_what_ask_has_the_default_model_read() {
 #[test]
 fn what_cannot_be_filled_in_is_named_with_what_can_be_done() {
     let folder = folder();
-    insta::assert_snapshot!(complaint(&folder, &["render", "classify/plian"]), @"");
-    insta::assert_snapshot!(complaint(&folder, &["render", "classify/plain", "--set", "input=a"]), @"");
-    insta::assert_snapshot!(complaint(&folder, &["render", "classify/plain", "--set", "inptu=a"]), @"");
-    insta::assert_snapshot!(complaint(&folder, &["render", "classify/plain", "--set", "labels=a"]), @"");
-    insta::assert_snapshot!(complaint(&folder, &["render", "classify/plain", "--set", "instruction=Go."]), @"");
-    insta::assert_snapshot!(complaint(&folder, &["render", "classify/plain", "--data", "films.jsonl", "--slot", "label_name=9"]), @"");
-    insta::assert_snapshot!(complaint(&folder, &["render", "classify/plain", "--slot", "tone=1"]), @"");
-    insta::assert_snapshot!(complaint(&folder, &["render", "classify/plain", "--data", "films.jsonl", "--id", "z"]), @"");
-    insta::assert_snapshot!(complaint(&folder, &["render", "classify/plain", "--data", "films.jsonl", "--row", "9"]), @"");
-    insta::assert_snapshot!(complaint(&folder, &["render", "qa/grounded", "--question", "a", "--demos", "films.jsonl"]), @"");
-    insta::assert_snapshot!(complaint(&folder, &["render", "qa/grounded", "--question", "a", "--set-json", "passages=3"]), @"");
-    insta::assert_snapshot!(complaint(&folder, &["render", "qa/grounded", "--question", "a", "-c", "default"]), @"");
-    insta::assert_snapshot!(complaint(&folder, &["render", "generate/plain", "--data", "pairs.jsonl"]), @"");
+    insta::assert_snapshot!(complaint(&folder, &["render", "classify/plian"]), @r#"
+    error: no template `classify/plian`
+    hint: did you mean `classify/plain`? There are: chat/grounded, chat/standalone, classify/chat, classify/plain, extract/json, generate/chat, generate/plain, qa/fewshot, qa/grounded, qa/plain, translate/chat, translate/plain
+    "#);
+    insta::assert_snapshot!(complaint(&folder, &["render", "classify/plain", "--set", "input=a"]), @r#"
+    error: template `classify/plain` needs `labels`, which is not given
+    hint: --set-json 'labels=[...]', or a row of --data that has it
+    "#);
+    insta::assert_snapshot!(complaint(&folder, &["render", "classify/plain", "--set", "inptu=a"]), @r#"
+    error: `classify/plain` has no input `inptu`
+    hint: inputs: `input`, `labels`, `demos`
+    "#);
+    insta::assert_snapshot!(complaint(&folder, &["render", "classify/plain", "--set", "labels=a"]), @r#"
+    error: `labels` is a list
+    hint: give it with --set-json 'labels=[...]'
+    "#);
+    insta::assert_snapshot!(complaint(&folder, &["render", "classify/plain", "--set", "instruction=Go."]), @r#"
+    error: `instruction` is a slot of `classify/plain`
+    hint: choose with --slot instruction=N
+    "#);
+    insta::assert_snapshot!(complaint(&folder, &["render", "classify/plain", "--data", "films.jsonl", "--slot", "label_name=9"]), @r#"
+    error: `9` is no choice of `label_name`
+    hint: choices:
+          1: `Label`
+          2: `Answer`
+          3: `Category`
+    "#);
+    insta::assert_snapshot!(complaint(&folder, &["render", "classify/plain", "--slot", "tone=1"]), @r#"
+    error: `classify/plain` has no slot `tone`
+    hint: slots: `instruction`, `label_name`, `text_name`
+    "#);
+    insta::assert_snapshot!(complaint(&folder, &["render", "classify/plain", "--data", "films.jsonl", "--id", "z"]), @r#"
+    error: `films.jsonl` has no row with the id `z`
+    hint: it has 3 rows, the first has the id `a`
+    "#);
+    insta::assert_snapshot!(complaint(&folder, &["render", "classify/plain", "--data", "films.jsonl", "--row", "9"]), @r#"
+    error: `films.jsonl` has no row 9
+    hint: it has 3 rows, the first has the id `a`
+    "#);
+    insta::assert_snapshot!(complaint(&folder, &["render", "qa/grounded", "--question", "a", "--demos", "films.jsonl"]), @r#"
+    error: `qa/grounded` shows no demonstrations
+    hint: `demos` among its `inputs` says that a template does
+    "#);
+    insta::assert_snapshot!(complaint(&folder, &["render", "qa/grounded", "--question", "a", "--set-json", "passages=3"]), @r#"
+    error: `passages` is not a list as templates see it
+    hint: a list of texts, or objects with `title`, `path` and `text`
+    "#);
+    insta::assert_snapshot!(complaint(&folder, &["render", "qa/grounded", "--question", "a", "-c", "default"]), @r#"
+    error: there is no collection `default`
+    hint: make it with `incontext ingest PATH -c default`
+    "#);
+    insta::assert_snapshot!(complaint(&folder, &["render", "generate/plain", "--data", "pairs.jsonl"]), @r#"
+    error: `pairs.jsonl` line 1: no `input` in it
+    hint: it has `en`, `de`; a JSON object a line: {"input": "...", "output": "..."}; also `question`, `text`, `answers`, `label`
+    "#);
     folder.write("slip.j2", &MINE.replace("question | line", "qestion | line"));
-    insta::assert_snapshot!(complaint(&folder, &["render", "slip.j2", "--question", "a"]), @"");
+    insta::assert_snapshot!(complaint(&folder, &["render", "slip.j2", "--question", "a"]), @r#"
+    error: template `slip.j2` uses `qestion`, which nothing defines
+    hint: defined: `question`; add it to `inputs` or `vars`
+    "#);
     for (args, why) in [
         (&["--set-json", "labels=[a"][..], "not JSON"),
         (&["--set", "labels"], "NAME=VALUE"),
@@ -269,12 +397,26 @@ fn a_new_template_is_ready_to_use_and_never_takes_a_files_place() {
     let ran = done(&folder, &["new", "classify/tickets"]);
     let file = folder.at(".incontext/prompts/classify/tickets.j2");
     assert_eq!(ran.out.trim_end(), file.to_string_lossy());
-    insta::assert_snapshot!(ran.err, @"");
-    insta::assert_snapshot!(fs::read_to_string(&file).unwrap().split("[params]").next().unwrap(), @"");
+    insta::assert_snapshot!(ran.err, @"a copy of classify/plain; look at it with `incontext prompt render classify/tickets`");
+    insta::assert_snapshot!(fs::read_to_string(&file).unwrap().split("\n[params]").next().unwrap(), @r#"
+    +++
+    # A template: settings between the lines of +++, and below them the text, in the language of minijinja (Jinja).
+    # `name` and `task` are what the file and its folder are called. `inputs` are names that are given values from outside.
+    # Under [params]: the longest answer in tokens, texts that end it, and 0 for the same answer every time.
+    # Under [vars.NAME]: a slot with alternatives. The first is used unless --slot NAME=N or an experiment takes another.
+    # Show data with `| line` (on one line) or `| quoted` (between quotation marks it cannot close).
+    # A line that is only <|system|>, <|user|> or <|assistant|> opens a turn; without any, the text is continued as it is.
+    name = "tickets"
+    task = "classify"
+    inputs = ["input", "labels", "demos"]
+    "#);
     let filled = done(&folder, &["render", "classify/tickets", "--data", "films.jsonl", "--quiet"]).out;
     assert_eq!(filled, done(&folder, &["render", "classify/plain", "--data", "films.jsonl", "--quiet"]).out);
     folder.write(".incontext/prompts/classify/tickets.j2", "mine");
-    insta::assert_snapshot!(complaint(&folder, &["new", "classify/tickets"]), @"");
+    insta::assert_snapshot!(complaint(&folder, &["new", "classify/tickets"]), @r#"
+    error: there is a template `[HERE]/.incontext/prompts/classify/tickets.j2`
+    hint: edit it, or choose another name
+    "#);
     assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
     let ran = done(&folder, &["new", "qa/grounded"]);
     assert!(ran.err.contains("takes the place of"), "{ran:#?}");
@@ -290,7 +432,10 @@ fn a_new_template_is_ready_to_use_and_never_takes_a_files_place() {
         let said = complaint(&folder, &["new", name]);
         assert!(said.contains("hint: ") || said.contains("is not letters"), "{name}: {said}");
     }
-    insta::assert_snapshot!(complaint(&folder, &["new", "tickets"]), @"");
+    insta::assert_snapshot!(complaint(&folder, &["new", "tickets"]), @r#"
+    error: `tickets` is not task/name
+    hint: a name looks like `classify/tickets`
+    "#);
     assert!(!folder.at("x").exists() && !folder.at(".incontext/x").exists());
 }
 
@@ -305,7 +450,15 @@ fn faults_are_found_and_only_those_that_count_fail() {
     );
     folder.write("broken.j2", &MINE.replace("question | line", "qestion | line"));
     let ran = done(&folder, &["lint", "loose.j2"]);
-    insta::assert_snapshot!(format!("{}--\n{}", ran.out, ran.err), @"");
+    insta::assert_snapshot!(format!("{}--\n{}", ran.out, ran.err), @r#"
+    loose.j2: warning: the input `passages` is never shown
+    loose.j2: warning: the input `demos` is never shown
+    loose.j2: warning: no `stop`: a model that goes on behind its answer writes the next demonstration
+    loose.j2:6: warning: `question` is shown without `line` or `quoted`: it can pose as the prompt's own words
+    loose.j2: warning: ends with white space: most models write the space themselves, and do worse behind one
+    --
+    1 template: 0 errors, 5 warnings, 0 notes
+    "#);
     assert_eq!(bare(&folder, &["lint", "loose.j2", "--strict"]).code, Some(1));
     let ran = bare(&folder, &["lint", "loose.j2", "broken.j2", "qa/none"]);
     assert_eq!(ran.code, Some(1));
@@ -324,11 +477,59 @@ fn faults_are_found_and_only_those_that_count_fail() {
 fn two_templates_are_compared_word_by_word_and_so_is_what_comes_of_them() {
     let folder = folder();
     let ran = done(&folder, &["diff", "qa/grounded", "chat/grounded"]);
-    insta::assert_snapshot!(without_versions(&ran.out), @"");
+    insta::assert_snapshot!(without_versions(&ran.out), @r#"
+    --- qa/grounded #
+    +++ chat/grounded #
+    @@ line 1
+    +++
+    name = "grounded"
+    task = [-"qa"-]{+"chat"+}
+    inputs = ["question", [-"passages"]-]{+"passages", "history"]+}
+
+    [params]
+    @@ line 12
+    choices = [
+      "Answer in one or two sentences, using only the passages and their words. If they do not say, reply: {refusal}",
+    [-  "Use only the passages. Answer in one short sentence. If the answer is not in them, reply: {refusal}",-]
+    ]
+
+    @@ line 48
+
+    <|user|>
+    {+{% if history %}+}
+    {+The conversation so far:+}
+    {++}
+    {+{% include "chat/_history.j2" %}+}
+    {++}
+    {+{% endif %}+}
+    Passages:
+
+    --- qa/grounded # (chat/_history.j2)
+    +++ chat/grounded # (chat/_history.j2)
+    @@ line 1
+    {+{% for turn in history %}+}
+    {+Question: {{ turn.question | line }}+}
+    {+Answer:+}
+    {+{{ turn.answer | quoted }}+}
+    {+{% if not loop.last %}+}
+    {++}
+    {+{% endif %}+}
+    {+{% endfor %}+}
+    "#);
     let fill = ["--data", "films.jsonl", "--slot", "instruction=2"];
     let ran = done(&folder, &[&["diff", "classify/plain", "classify/chat"], &fill[..]].concat());
     let (_, filled) = ran.out.split_once(", filled in\n").unwrap();
-    insta::assert_snapshot!(without_versions(filled), @"");
+    insta::assert_snapshot!(without_versions(filled), @r#"
+    +++ classify/chat #, filled in
+    @@ line 1
+    [-Classify the text as one of: bad, good.-]
+    {+<|system|>+}
+    {+Which label fits the text? Reply with the label only: bad, good.+}
+
+    {+<|user|>+}
+    Text: Warm and funny.
+    Label:
+    "#);
     let same = done(&folder, &["diff", "qa/plain", "qa/plain"]);
     assert_eq!((same.out.as_str(), same.err.as_str()), ("", "the templates are the same\n"));
     done(&folder, &["new", "generate/plain"]);
@@ -336,9 +537,15 @@ fn two_templates_are_compared_word_by_word_and_so_is_what_comes_of_them() {
     let own = fs::read_to_string(&file).unwrap().replace("Turn each input", "Make of each input");
     fs::write(&file, own).unwrap();
     let ran = done(&folder, &["diff", "generate/plain", "--set", "input=a"]);
-    assert!(ran.out.contains("\"[-Turn-]{+Make of+} each input into its output.\""), "{ran:#?}");
+    assert!(ran.out.contains("[-\"Turn-]{+\"Make of+} each input into its output.\""), "{ran:#?}");
     assert!(ran.err.ends_with("filled in, they are the same\n"), "{ran:#?}");
-    insta::assert_snapshot!(complaint(&folder, &["diff", "generate/mine"]), @"");
+    insta::assert_snapshot!(complaint(&folder, &["diff", "generate/mine"]), @r#"
+    error: no template `generate/mine`
+    hint: did you mean `generate/chat`? There are: chat/grounded, chat/standalone, classify/chat, classify/plain, extract/json, generate/chat, generate/plain, qa/fewshot, qa/grounded, qa/plain, translate/chat, translate/plain
+    "#);
     folder.write("mine.j2", MINE);
-    insta::assert_snapshot!(complaint(&folder, &["diff", "mine.j2"]), @"");
+    insta::assert_snapshot!(complaint(&folder, &["diff", "mine.j2"]), @r#"
+    error: no template `mine.j2` comes with the program
+    hint: name two templates to compare
+    "#);
 }

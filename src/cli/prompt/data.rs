@@ -14,7 +14,7 @@ use crate::text::records::Source;
 const SHOTS: usize = 4;
 
 /// Inputs that no single text can be.
-const LISTS: [&str; 4] = ["labels", "passages", "demos", "history"];
+pub const LISTS: [&str; 4] = ["labels", "passages", "demos", "history"];
 
 /// The options.
 #[derive(Args)]

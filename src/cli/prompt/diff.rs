@@ -32,7 +32,7 @@ const EXAMPLES: help::Examples = &[
     ("What your own has changed", "incontext prompt diff qa/grounded"),
     (
         "What a model would read otherwise",
-        "incontext prompt diff classify/plain classify/chat --set input=Fine. --set-json 'labels=[\"bad\", \"good\"]'",
+        "incontext prompt diff classify/plain classify/chat --data reviews.jsonl --row 3",
     ),
 ];
 

@@ -8,6 +8,7 @@ use crate::cli::settings::Settings;
 use crate::cli::{Ending, help, one_line, tidy};
 use crate::error::Result;
 use crate::prompt::Template;
+use crate::prompt::front::Slot;
 use crate::prompt::library::Listing;
 
 /// List the templates there are: yours, and those that come with the program
@@ -51,8 +52,7 @@ pub fn run(command: &List, settings: &Settings, printer: &Printer) -> Result<End
 fn about(template: &Template) -> String {
     let form = if template.is_chat() { "chat" } else { "text" };
     let inputs: Vec<&str> = template.asked().collect();
-    let slot =
-        |(name, slot): (&String, &crate::prompt::front::Slot)| format!("{name} ({})", slot.choices.len());
+    let slot = |(name, slot): (&String, &Slot)| format!("{name} ({})", slot.choices.len());
     let slots: Vec<String> = template.front().vars.iter().map(slot).collect();
     let slots = if slots.is_empty() { String::new() } else { format!("; slots: {}", slots.join(", ")) };
     format!("{}  {form}  {}{slots}", template.version(), inputs.join(", "))

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::data::Data;
+use super::data::{Data, LISTS};
 use super::reader::Reader;
 use crate::cli::printer::Printer;
 use crate::cli::settings::Settings;
@@ -11,7 +11,7 @@ use crate::cli::{Ending, help, load, tidy};
 use crate::engine::ask::{Answering, Ask};
 use crate::error::{Error, Result};
 use crate::prompt::budget::{Dropped, Fitted, Window, fit};
-use crate::prompt::{Given, Part, Prompt, Template, parts};
+use crate::prompt::{Given, Part, Prompt, Shown, Template, parts};
 
 /// Show the exact text that a model reads, its tokens, and what did not fit its window
 ///
@@ -44,19 +44,19 @@ pub struct Render {
 const EXAMPLES: help::Examples = &[
     (
         "What the default model reads when `ask` has it write",
-        "incontext prompt render qa/grounded --question \"When does it end?\" -c default -m smollm2-135m-instruct",
+        "incontext prompt render qa/grounded --question \"Who signed?\" -c default -m smollm2-135m-instruct",
     ),
     (
         "A row of a data set behind four demonstrations, in the second wording",
-        "incontext prompt render classify/plain --data test.jsonl --row 3 --demos train.jsonl --slot instruction=2",
+        "incontext prompt render classify/plain --data a.jsonl --demos b.jsonl --slot instruction=2",
     ),
     (
         "Values by hand",
-        "incontext prompt render translate/plain --set source=English --set target=German --set input=Hello",
+        "incontext prompt render translate/plain --set source=French --set target=German --set input=Oui",
     ),
     (
         "How many tokens does it take?",
-        "incontext prompt render generate/chat --set input=Hello -m smollm2-135m-instruct --json | jq .tokens",
+        "incontext prompt render generate/plain --set input=Hello --json | jq .tokens",
     ),
 ];
 
@@ -94,9 +94,10 @@ fn complete(template: &Template, given: &Given) -> Result<()> {
     match template.asked().find(|input| !brought(input) && !given.values.contains_key(*input)) {
         Some(missing) => {
             Err(Error::invalid(format!("template `{}` needs `{missing}`, which is not given", template.id()))
-                .hint(format!(
-                    "--set {missing}=TEXT, --set-json {missing}=JSON, or a row of --data that has it"
-                )))
+                .hint(match LISTS.contains(&missing) {
+                    true => format!("--set-json '{missing}=[...]', or a row of --data that has it"),
+                    false => format!("--set {missing}=TEXT, or a row of --data that has it"),
+                }))
         }
         None => Ok(()),
     }
@@ -108,7 +109,7 @@ fn passages(
     given: &Given,
     parameters: Option<usize>,
     settings: &Settings,
-) -> Result<Vec<crate::prompt::Shown>> {
+) -> Result<Vec<Shown>> {
     let question = ["question", "input"].iter().find_map(|name| given.values.get(*name)?.as_str());
     let question = question.ok_or_else(|| {
         Error::invalid("there is no question to retrieve passages for").hint("give one with --question")

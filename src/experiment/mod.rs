@@ -8,6 +8,50 @@
 //! [`spec`] is the file a person writes, [`plan`] everything that can be checked before a model is asked, [`bench`] one cell
 //! at work, [`run`] the loop that can be stopped at any time, [`folder`] what it leaves on the disk, [`cache`] answers that
 //! need not be asked for twice. [`documents`] is the collection that questions are asked of.
+//!
+//! Whoever runs an experiment says through [`plan::Resources`] where models and templates come from:
+//!
+//! ```
+//! use incontext::experiment::{cache::Cache, folder::Folder, plan::{Plan, Resources}, run::Run, spec::Experiment, write};
+//! use incontext::generate::{Generator, Scripted};
+//! use incontext::prompt::{Library, Template};
+//! # use incontext::{Error, Result, experiment::plan::Documents};
+//!
+//! /// A model that calls every text good.
+//! struct Mine;
+//!
+//! impl Resources for Mine {
+//!     fn generator(&self, model: &str, adapter: &str) -> Result<Generator> {
+//!         Ok(Generator::Scripted(Scripted::function(|prompt| "good".into())))
+//!     }
+//!     fn template(&self, name: &str) -> Result<Template> {
+//!         Library::default().load(name)
+//!     }
+//! #   fn model(&self, model: &str) -> String { model.to_owned() }
+//! #   fn fingerprint(&self, model: &str) -> Result<String> { Ok(model.to_owned()) }
+//! #   fn embed(&self, _: &[&str]) -> Result<Vec<Vec<f32>>> { Err(Error::invalid("no encoder")) }
+//! #   fn documents(&self, _: Option<&str>) -> Result<Documents> { Err(Error::not_found("no collection")) }
+//!     // ... and names, fingerprints, vectors and collections.
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let data = dir.path().join("films.jsonl");
+//! std::fs::write(&data, "{\"text\": \"A joy.\", \"label\": \"good\"}\n{\"text\": \"Dull.\", \"label\": \"bad\"}\n")?;
+//! let mut experiment = Experiment::parse(
+//!     "task = 'classify'\ndata = { file = 'films.jsonl' }\n[matrix]\nprompt = ['classify/plain', 'classify/chat']",
+//! )?;
+//! # experiment.data.file = data;
+//! let mut plan = Plan::new(experiment, &Mine)?;
+//! let mut folder = Folder::open(&dir.path().join("results"))?;
+//! plan.settle(&Mine, &folder)?;
+//! Run { plan: &plan, resources: &Mine, folder: &mut folder, cache: &Cache::none(), retry: false }
+//!     .run(&|| false, &mut |_| {})?;
+//! let summary = write::results(&plan, &folder, "")?;
+//! assert_eq!(summary.cells[0].metrics["accuracy"].mean, 0.5);
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod bench;
 pub mod cache;

@@ -73,18 +73,19 @@ fn templates_are_listed_with_what_they_need_and_whose_they_are() {
     let folder = folder();
     let plain = done(&folder, &["list"]).out;
     insta::assert_snapshot!(without_versions(&plain), @r#"
-    chat/grounded    #  chat  question, passages, history; slots: instruction (1), refusal (1)
-    chat/standalone  #  chat  question, history; slots: instruction (1)
-    classify/chat    #  chat  input, labels, demos; slots: instruction (3)
-    classify/plain   #  text  input, labels, demos; slots: instruction (4), label_name (3), text_name (3)
-    extract/json     #  chat  input, schema, demos; slots: instruction (2)
-    generate/chat    #  chat  input, demos; slots: instruction (3)
-    generate/plain   #  text  input, demos; slots: instruction (4)
-    qa/fewshot       #  chat  question, passages, demos; slots: instruction (2), refusal (1)
-    qa/grounded      #  chat  question, passages; slots: instruction (2), refusal (1)
-    qa/plain         #  text  question, passages
-    translate/chat   #  chat  input, source, target, demos; slots: instruction (3)
-    translate/plain  #  text  input, source, target, demos; slots: instruction (4)
+    chat/grounded     #  chat  question, passages, history; slots: instruction (1), refusal (1)
+    chat/standalone   #  chat  question, history; slots: instruction (1)
+    classify/chat     #  chat  input, labels, demos; slots: instruction (3)
+    classify/plain    #  text  input, labels, demos; slots: instruction (4), label_name (3), text_name (3)
+    extract/json      #  chat  input, schema, demos; slots: instruction (2)
+    generate/chat     #  chat  input, demos; slots: instruction (3)
+    generate/plain    #  text  input, demos; slots: instruction (4)
+    optimise/propose  #  chat  text, count, demos
+    qa/fewshot        #  chat  question, passages, demos; slots: instruction (2), refusal (1)
+    qa/grounded       #  chat  question, passages; slots: instruction (2), refusal (1)
+    qa/plain          #  text  question, passages
+    translate/chat    #  chat  input, source, target, demos; slots: instruction (3)
+    translate/plain   #  text  input, source, target, demos; slots: instruction (4)
     "#);
     folder.write(".incontext/prompts/qa/mine.j2", MINE);
     folder.write(".incontext/prompts/qa/plain.j2", &MINE.replace("mine", "plain"));
@@ -322,7 +323,7 @@ fn what_cannot_be_filled_in_is_named_with_what_can_be_done() {
     let folder = folder();
     insta::assert_snapshot!(complaint(&folder, &["render", "classify/plian"]), @r#"
     error: no template `classify/plian`
-    hint: did you mean `classify/plain`? There are: chat/grounded, chat/standalone, classify/chat, classify/plain, extract/json, generate/chat, generate/plain, qa/fewshot, qa/grounded, qa/plain, translate/chat, translate/plain
+    hint: did you mean `classify/plain`? There are: chat/grounded, chat/standalone, classify/chat, classify/plain, extract/json, generate/chat, generate/plain, optimise/propose, qa/fewshot, qa/grounded, qa/plain, translate/chat, translate/plain
     "#);
     insta::assert_snapshot!(complaint(&folder, &["render", "classify/plain", "--set", "input=a"]), @r#"
     error: template `classify/plain` needs `labels`, which is not given
@@ -541,7 +542,7 @@ fn two_templates_are_compared_word_by_word_and_so_is_what_comes_of_them() {
     assert!(ran.err.ends_with("filled in, they are the same\n"), "{ran:#?}");
     insta::assert_snapshot!(complaint(&folder, &["diff", "generate/mine"]), @r#"
     error: no template `generate/mine`
-    hint: did you mean `generate/chat`? There are: chat/grounded, chat/standalone, classify/chat, classify/plain, extract/json, generate/chat, generate/plain, qa/fewshot, qa/grounded, qa/plain, translate/chat, translate/plain
+    hint: did you mean `generate/chat`? There are: chat/grounded, chat/standalone, classify/chat, classify/plain, extract/json, generate/chat, generate/plain, optimise/propose, qa/fewshot, qa/grounded, qa/plain, translate/chat, translate/plain
     "#);
     folder.write("mine.j2", MINE);
     insta::assert_snapshot!(complaint(&folder, &["diff", "mine.j2"]), @r#"

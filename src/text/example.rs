@@ -139,9 +139,8 @@ impl Example {
     /// What a template may be told of a row that is to be answered: all fields but the answer and what is asserted of it,
     /// `input`, and the same under `question`.
     pub fn asked(&self, columns: &Columns) -> Map<String, Value> {
-        let answer = |name: &str| {
-            ANSWERS.contains(&name) || name == ASSERT || columns.answer.as_deref() == Some(name)
-        };
+        let answer =
+            |name: &str| ANSWERS.contains(&name) || name == ASSERT || columns.answer.as_deref() == Some(name);
         let mut values: Map<String, Value> = self.fields.clone();
         values.retain(|name, _| !answer(name));
         for name in ["input", "question"] {

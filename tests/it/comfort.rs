@@ -11,7 +11,7 @@ use crate::run::{Folder, Ran};
 use crate::tiny;
 
 /// Every command, as it is typed.
-const COMMANDS: [&[&str]; 27] = [
+const COMMANDS: [&[&str]; 28] = [
     &["quickstart"],
     &["ingest"],
     &["ask"],
@@ -33,6 +33,7 @@ const COMMANDS: [&[&str]; 27] = [
     &["config", "show"],
     &["config", "path"],
     &["eval", "qa"],
+    &["experiment", "import"],
     &["eval", "retrieval"],
     &["tune-fusion"],
     &["calibrate"],

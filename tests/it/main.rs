@@ -27,6 +27,7 @@ mod kill;
 mod meanwhile;
 mod mock;
 mod prompt;
+mod promptfoo;
 mod qdrant;
 mod quickstart;
 mod real_endpoint;

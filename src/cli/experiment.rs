@@ -2,6 +2,7 @@
 
 mod compare;
 mod export;
+mod import;
 mod plan;
 mod run;
 mod view;
@@ -25,6 +26,7 @@ pub enum Command {
     View(view::View),
     Compare(compare::Compare),
     Export(export::Export),
+    Import(import::Import),
 }
 
 pub fn run(command: &Command, settings: &Settings, printer: &Printer) -> Result<Ending> {
@@ -35,6 +37,7 @@ pub fn run(command: &Command, settings: &Settings, printer: &Printer) -> Result<
         Command::View(command) => view::run(command, printer),
         Command::Compare(command) => compare::run(command, printer),
         Command::Export(command) => export::run(command, printer),
+        Command::Import(command) => import::run(command, printer),
     }
 }
 

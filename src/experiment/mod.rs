@@ -7,7 +7,8 @@
 //!
 //! [`spec`] is the file a person writes, [`plan`] everything that can be checked before a model is asked, [`bench`] one cell
 //! at work, [`run`] the loop that can be stopped at any time, [`folder`] what it leaves on the disk, [`cache`] answers that
-//! need not be asked for twice. [`documents`] is the collection that questions are asked of.
+//! need not be asked for twice. [`documents`] is the collection that questions are asked of. [`promptfoo`] makes an experiment of
+//! a configuration of promptfoo.
 //!
 //! Whoever runs an experiment says through [`plan::Resources`] where models and templates come from:
 //!
@@ -63,6 +64,7 @@ pub mod matrix;
 pub mod metric;
 pub mod optimise;
 pub mod plan;
+pub mod promptfoo;
 pub mod report;
 pub mod rows;
 pub mod run;

@@ -16,6 +16,7 @@ use super::task::Task;
 use crate::embed::Embedder;
 use crate::engine::Places;
 use crate::error::{Error, Result};
+use crate::eval::assertion::Assertion;
 use crate::generate::Generator;
 use crate::generate::labels::Calibration;
 use crate::index::Collection;
@@ -85,6 +86,8 @@ pub struct Plan {
     pub axes: Vec<Axis>,
     pub metrics: Vec<Metric>,
     pub baseline: usize,
+    /// What has to hold of single rows, by their ids; where it is nothing, they are not in it.
+    asserts: BTreeMap<String, Vec<Assertion>>,
     /// By the name that the prompt axis gives them.
     templates: BTreeMap<String, Template>,
     pub documents: Option<Documents>,
@@ -94,10 +97,11 @@ impl Plan {
     /// Reads and checks everything that `experiment` names.
     ///
     /// # Errors
-    /// The first thing that is wrong: a bad line of the data, an unknown axis, a template that wants what nobody gives.
+    /// The first thing that is wrong: a bad line of the data, an assertion that is none, an unknown axis, a template that wants what nobody gives.
     pub fn new(experiment: Experiment, resources: &dyn Resources) -> Result<Self> {
         let (cells, axes) = matrix::cells(&experiment)?;
         let (items, data_hash) = read(&experiment.data)?;
+        let asserts = asserts(&items)?;
         let (pool, pool_hash) = match &experiment.pool {
             Some(pool) => read(pool).map(|(pool, hash)| (pool, Some(hash)))?,
             None => (Vec::new(), None),
@@ -108,7 +112,7 @@ impl Plan {
             false => experiment.metrics.clone(),
         };
         let required = experiment.requires.iter().map(|require| require.metric);
-        let asserted = (!experiment.asserts.is_empty()).then_some(Metric::Passed);
+        let asserted = (!(experiment.asserts.is_empty() && asserts.is_empty())).then_some(Metric::Passed);
         let unanswered = items.iter().all(|item| item.answers.is_empty());
         if unanswered && experiment.metrics.is_empty() {
             metrics.retain(|metric| !metric.needs_answers());
@@ -150,6 +154,7 @@ impl Plan {
             axes,
             metrics,
             baseline,
+            asserts,
             templates,
             documents,
         };
@@ -159,6 +164,16 @@ impl Plan {
 
     pub fn template(&self, cell: &Cell) -> &Template {
         &self.templates[&cell.values["prompt"]]
+    }
+
+    /// What has to hold of every output for the row `item`: the experiment's assertions, then its own.
+    pub fn asserts<'a>(&'a self, item: &str) -> impl Iterator<Item = &'a Assertion> {
+        self.experiment.asserts.iter().chain(self.asserts.get(item).into_iter().flatten())
+    }
+
+    /// Whether an assertion can only be judged by a model.
+    pub fn is_graded(&self) -> bool {
+        self.experiment.asserts.iter().chain(self.asserts.values().flatten()).any(Assertion::is_graded)
     }
 
     /// Takes over two cells of `other` (or one, twice named) instead of its own, called `start` and `winner`; data and
@@ -281,6 +296,22 @@ fn read(data: &Data) -> Result<(Vec<Example>, String)> {
         }
         None => Ok((rows, source.hash.clone())),
     }
+}
+
+/// The assertions that rows bring along, by their ids.
+fn asserts(items: &[Example]) -> Result<BTreeMap<String, Vec<Assertion>>> {
+    let mut all = BTreeMap::new();
+    for item in items {
+        let Some(value) = item.fields.get(example::ASSERT).filter(|value| !value.is_null()) else { continue };
+        let asserts: Vec<Assertion> = serde_json::from_value(value.clone()).map_err(|error| {
+            Error::invalid(format!("the row `{}` of the data: `{}`: {error}", item.id, example::ASSERT))
+                .hint("a list of assertions: [{\"type\": \"contains\", \"value\": \"Paris\"}]")
+        })?;
+        if !asserts.is_empty() {
+            all.insert(item.id.clone(), asserts);
+        }
+    }
+    Ok(all)
 }
 
 /// The classes to choose from, each with the words a model says it in.

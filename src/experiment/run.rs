@@ -160,7 +160,7 @@ impl Run<'_> {
         };
         let fingerprint = format!("{} {adapter}", self.resources.fingerprint(model)?);
         let judge = match &plan.experiment.run.judge {
-            Some(judge) if plan.experiment.asserts.iter().any(|assertion| assertion.is_graded()) => {
+            Some(judge) if plan.is_graded() => {
                 Some(self.resources.generator(judge, super::spec::NO_ADAPTER)?)
             }
             _ => None,

@@ -16,7 +16,7 @@
 //! demos = ["none", "knn 8", "random 8"]
 //! model = ["smollm2-135m-instruct"]
 //!
-//! [[assert]]                          # of every answer
+//! [[assert]]                          # of every answer; a row of the data may have a list `assert` of its own
 //! type = "contains"
 //! value = "tea"
 //!

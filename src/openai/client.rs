@@ -22,6 +22,9 @@ use crate::http;
 const LONGEST_ANSWER: u64 = 64 * 1024 * 1024;
 const LONGEST_COMPLAINT: u64 = 64 * 1024;
 
+/// Connections that stay open for the next request: as many as are asked at a time.
+const KEPT_OPEN: usize = 64;
+
 pub struct Client {
     endpoint: Endpoint,
     agent: Agent,
@@ -52,6 +55,8 @@ impl Client {
             // A refusal has a body that says why; and a key goes nowhere but where it was meant to go.
             .http_status_as_error(false)
             .max_redirects(0)
+            .max_idle_connections(KEPT_OPEN)
+            .max_idle_connections_per_host(KEPT_OPEN)
             .build();
         Self { agent: config.new_agent(), endpoint }
     }
@@ -194,6 +199,8 @@ fn read_reply(place: &Place, response: Response<Body>, on_text: OnText) -> Attem
 }
 
 fn read_stream(place: &Place, response: Response<Body>, on_text: OnText) -> Attempt<Reply> {
+    let coding = response.headers().get("Transfer-Encoding").and_then(|value| value.to_str().ok());
+    let chunked = coding.is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"));
     let mut events = Events::new(response.into_body().into_reader(), place.endpoint.patience.silence);
     let mut reply = Reply { text: String::new(), finish_reason: None, usage: None };
     loop {
@@ -230,6 +237,10 @@ fn read_stream(place: &Place, response: Response<Body>, on_text: OnText) -> Atte
         if choice.finish_reason.is_some() {
             reply.finish_reason.clone_from(&choice.finish_reason);
         }
+    }
+    if chunked {
+        // The end of the body, which is on its way: only then can the connection serve another request.
+        events.finish();
     }
     if reply.text.is_empty() {
         return Err(wordless(place, reply.finish_reason.as_deref()));

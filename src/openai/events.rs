@@ -62,6 +62,13 @@ impl<R: Read> Events<R> {
         self.ended
     }
 
+    /// Reads the end of a body of which nothing else is wanted.
+    pub fn finish(&mut self) {
+        if !self.ended {
+            let _ = self.read();
+        }
+    }
+
     /// The next whole line, or what is left at the end.
     fn line(&mut self) -> Result<Option<Vec<u8>>, Broken> {
         let rest = &self.buffer[self.taken..];

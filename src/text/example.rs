@@ -16,6 +16,8 @@ use crate::error::{Error, Result};
 const INPUTS: [&str; 3] = ["input", "question", "text"];
 /// Names of what is right, the first that a row has; the others are no input either.
 const ANSWERS: [&str; 5] = ["answers", "answer", "output", "label_text", "label"];
+/// What has to hold of an output for this row, in `eval::assertion`'s words: a model is told it no more than the answer.
+pub const ASSERT: &str = "assert";
 
 const WANTED: &str = "a JSON object a line: {\"input\": \"...\", \"output\": \"...\"}; also `question`, `text`, `answers`, `label`";
 
@@ -128,10 +130,11 @@ impl Example {
         self.answers.first().map(String::as_str)
     }
 
-    /// What a template may be told of a row that is to be answered: all fields but the answer, `input`, and the same
-    /// under `question`.
+    /// What a template may be told of a row that is to be answered: all fields but the answer and what is asserted of it,
+    /// `input`, and the same under `question`.
     pub fn asked(&self, columns: &Columns) -> Map<String, Value> {
-        let answer = |name: &str| ANSWERS.contains(&name) || columns.answer.as_deref() == Some(name);
+        let answer =
+            |name: &str| ANSWERS.contains(&name) || name == ASSERT || columns.answer.as_deref() == Some(name);
         let mut values: Map<String, Value> = self.fields.clone();
         values.retain(|name, _| !answer(name));
         for name in ["input", "question"] {
@@ -143,6 +146,7 @@ impl Example {
     /// What a template is told of a row that is shown as a demonstration: its fields, `input` and `output`.
     pub fn shown(&self) -> Map<String, Value> {
         let mut values = self.fields.clone();
+        values.shift_remove(ASSERT);
         values.insert("input".to_owned(), self.input.clone().into());
         values.insert("output".to_owned(), self.output().unwrap_or_default().into());
         values
@@ -235,10 +239,12 @@ mod tests {
 
     #[test]
     fn what_is_asked_never_holds_the_answer_and_what_is_shown_does() {
-        let example = of(json!({"text": "a", "label": 1, "label_text": "one", "topic": "t"})).unwrap();
+        let row = json!({"text": "a", "label": 1, "label_text": "one", "topic": "t", "assert": [{"type": "is-json"}]});
+        let example = of(row).unwrap();
         let asked: Vec<String> = example.asked(&Columns::default()).keys().cloned().collect();
         assert_eq!(asked, ["text", "topic", "input", "question"]);
         assert_eq!(example.shown()["output"], "one");
+        assert!(!example.shown().contains_key("assert"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::run::{Folder, Ran};
 use crate::tiny;
 
 /// Every command, as it is typed.
-const COMMANDS: [&[&str]; 34] = [
+const COMMANDS: [&[&str]; 35] = [
     &["quickstart"],
     &["ingest"],
     &["ask"],
@@ -40,6 +40,7 @@ const COMMANDS: [&[&str]; 34] = [
     &["config", "show"],
     &["config", "path"],
     &["eval", "qa"],
+    &["experiment", "import"],
     &["eval", "retrieval"],
     &["tune-fusion"],
     &["calibrate"],

@@ -30,6 +30,7 @@ mod meanwhile;
 mod mock;
 mod optimise;
 mod prompt;
+mod promptfoo;
 mod qdrant;
 mod quickstart;
 mod real_endpoint;

@@ -75,6 +75,7 @@
 //! ```
 
 mod bytes;
+pub mod classify;
 pub mod cli;
 pub mod embed;
 pub mod engine;

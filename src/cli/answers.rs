@@ -3,15 +3,18 @@
 use candle_core::Device;
 use clap::{Args, ValueEnum};
 
-use super::settings::Settings;
+use super::settings::{Key, Settings, Source};
 use super::{device, load};
 use crate::embed::Embedder;
-use crate::engine::ask::{Answering, Generation};
+use crate::engine::ask::{Answering, Generation, is_fit};
 use crate::error::Result;
 use crate::generate::Generator;
 use crate::index::Collection;
 use crate::prompt::Template;
 use crate::retrieve::rerank::CrossEncoder;
+
+/// The template of a question with demonstrations, unless another is named.
+const FEWSHOT: &str = "qa/fewshot";
 
 /// How an answer comes about, as it is typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -33,6 +36,11 @@ impl How {
             Self::Auto => model != crate::hub::DEFAULT_GENERATOR,
             Self::Generate => true,
         }
+    }
+
+    /// Whether `generator` is asked to write.
+    pub fn generates(self, generator: &Generator) -> bool {
+        self == Self::Generate || self == Self::Auto && is_fit(generator)
     }
 }
 
@@ -105,12 +113,14 @@ impl With {
         Ok(Loaded { device, embedder, reranker, model, generator })
     }
 
-    /// The template of a question on its own.
+    /// The template of a question on its own; unless one is named, one with room for demonstrations where some are `shown`.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn template(&self, settings: &Settings) -> Result<Template> {
-        settings.library().load(&settings.prompt(self.prompt.as_deref()))
+    pub fn template(&self, shown: bool, settings: &Settings) -> Result<Template> {
+        let prompt = settings.get(Key::Prompt, self.prompt.as_deref());
+        let name = if shown && prompt.source == Source::Default { FEWSHOT } else { &prompt.value };
+        settings.library().load(name)
     }
 
     /// Passages to read.

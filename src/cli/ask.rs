@@ -7,12 +7,15 @@ use clap::Args;
 use super::answers::{How, With};
 use super::printer::Printer;
 use super::settings::Settings;
+use super::shots::{self, Pool, Shots};
 use super::{Ending, NOTHING_RELEVANT, help, narrow, one_line, tidy};
-use crate::engine::ask::{Answer, Ask as Job, Nearest, Progress};
+use crate::engine::ask::{Answer, Ask as Job, Generation, Nearest, Progress};
 use crate::engine::search::asks_something;
 use crate::engine::{Citation, Status};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::prompt::budget::Dropped;
+use crate::prompt::{self, Order};
+use crate::text::example::Columns;
 
 /// Answer a question from a collection, with citations
 ///
@@ -33,6 +36,10 @@ pub struct Ask {
     answer: How,
     #[command(flatten)]
     with: With,
+    #[command(flatten)]
+    pool: Pool,
+    #[command(flatten)]
+    shots: Shots,
     /// Print the answer, its citations and how it came about as JSON
     #[arg(long)]
     json: bool,
@@ -46,6 +53,10 @@ const EXAMPLES: help::Examples = &[
     (
         "Written by a model of yours, from the collection `papers`",
         "incontext ask \"What is LoRA?\" -c papers --model ./models/my-model.gguf --answer generate",
+    ),
+    (
+        "Written by a model that is shown answered questions like this one",
+        "incontext ask \"Who signed it?\" --answer generate --pool answered.jsonl --shots 3",
     ),
     ("From what one author wrote", "incontext ask \"What do owls eat?\" --where author=Lang"),
     ("The files that an answer cites", "incontext ask \"Who signed it?\" --json | jq -r '.citations[].path'"),
@@ -65,12 +76,34 @@ pub fn run(command: &Ask, settings: &Settings, printer: &Printer) -> Result<Endi
     let collection = settings.home.open(&name)?;
     let collection = narrow::only(&command.narrow.filter(settings), collection, printer)?;
     let loaded = command.with.load(&collection, command.answer, settings, &|_| ())?;
-    let template = command.with.template(settings)?;
+    let shown = command.pool.pool.is_some() || command.shots.is_given();
+    let template = command.with.template(shown, settings)?;
+    let (mut demos, mut order) = (Vec::new(), Order::default());
+    if shown {
+        shots::check(&template)?;
+        let pool = command.pool.rows(&template, &Columns::default())?;
+        let pool = pool.ok_or_else(|| {
+            Error::invalid("there is nothing to choose demonstrations from").hint("--pool FILE")
+        })?;
+        if loaded.generator.as_ref().is_some_and(|generator| command.answer.generates(generator)) {
+            let embedder = Some(&loaded.embedder);
+            let select = command.shots.select(&template);
+            let pool = command.shots.of(pool, select, &template, embedder, settings)?;
+            let vector = shots::vector(&pool, embedder, &command.question)?;
+            (demos, order) = prompt::shots(&pool, &template, &command.question, &vector)?;
+        } else {
+            printer.note("(demonstrations change nothing in an answer in the documents' own words; `--answer generate` has the model write)");
+        }
+    }
     let job = Job {
         collection: &collection,
         embedder: &loaded.embedder,
         reranker: loaded.reranker.as_ref(),
-        generation: loaded.generation(&template),
+        generation: loaded.generation(&template).map(|generation| Generation {
+            demos: &demos,
+            order,
+            ..generation
+        }),
         answering: command.answer.into(),
         k: command.with.k(),
         places: &settings.places,

@@ -5,7 +5,7 @@ use candle_core::Device;
 use super::models;
 use super::printer::Printer;
 use super::settings::{NO_RERANKER, Settings};
-use crate::embed::{Embedder, HttpEncoder, LocalEncoder};
+use crate::embed::{Cache, Embedder, HttpEncoder, LocalEncoder, Overflow};
 use crate::error::{Error, IoContext, Result};
 use crate::generate::{Generator, HttpGenerator, LocalGenerator};
 use crate::hub;
@@ -89,6 +89,16 @@ pub fn check_fingerprint(collection: &Collection, name: &str, fingerprint: &str)
         built.name, built.fingerprint
     ))
     .hint("give the right one with --embedder, or build anew with `incontext ingest PATH --rebuild`"))
+}
+
+/// A vector for each text; where there is a folder for built data, those that were computed before are kept there.
+pub fn vectors(texts: &[&str], embedder: &Embedder, settings: &Settings) -> Result<Vec<Vec<f32>>> {
+    match settings.home.dir() {
+        home if home.is_dir() => {
+            Cache::open(&home.join("cache").join("embeddings"), embedder)?.embed(texts, |_| {})
+        }
+        _ => embedder.embed(texts, Overflow::Truncate),
+    }
 }
 
 /// The cross-encoder that the command line or the settings name, if they name one: a directory.

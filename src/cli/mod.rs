@@ -7,6 +7,7 @@ mod answers;
 mod ask;
 mod calibrate;
 mod chat;
+mod classify;
 mod collections;
 mod completions;
 mod config;
@@ -28,6 +29,7 @@ mod quickstart;
 mod resources;
 mod search;
 mod settings;
+mod shots;
 mod tune_fusion;
 mod verify;
 mod wrap;
@@ -85,6 +87,7 @@ enum Command {
     Search(search::Search),
     Ask(ask::Ask),
     Chat(chat::Chat),
+    Classify(classify::Classify),
     /// List, fetch and locate models
     #[command(subcommand)]
     Models(models::Models),
@@ -175,6 +178,7 @@ fn run(cli: Cli, printer: &Printer) -> Result<Ending> {
         Command::Search(command) => search::run(&command, &settings()?, printer),
         Command::Ask(command) => ask::run(&command, &settings()?, printer),
         Command::Chat(command) => chat::run(&command, &settings()?, printer),
+        Command::Classify(command) => classify::run(&command, &settings()?, printer),
         Command::Models(command) => models::run(command, printer),
         Command::Collections(command) => collections::run(command, &settings()?, printer),
         Command::Prompt(command) => prompt::run(&command, &settings()?, printer),

@@ -106,7 +106,7 @@ pub fn run(command: &Optimise, settings: &Settings, printer: &Printer) -> Result
             &cache,
         );
         // Chosen once for all rows: those of any row are those of all.
-        let (demos, _) = bench.demos(0);
+        let (demos, _) = bench.demos(0)?;
         let file = prepared.dev.template(&prepared.dev.cells[found.winner]).frozen(&name, &demos)?;
         files::replace(&out, file.as_bytes())?;
     }

@@ -7,7 +7,7 @@ use candle_core::Device;
 
 use super::load;
 use super::settings::Settings;
-use crate::embed::{Cache, Embedder};
+use crate::embed::Embedder;
 use crate::error::{Error, IoContext, Result};
 use crate::experiment::cache;
 use crate::experiment::plan::{Documents, Resources};
@@ -89,10 +89,7 @@ impl Resources for FromSettings<'_> {
             *embedder = OnceLock::from(loaded);
         }
         match embedder.get() {
-            Some(embedder) => {
-                let dir = self.settings.home.dir().join("cache").join("embeddings");
-                Cache::open(&dir, embedder)?.embed(texts, |_| {})
-            }
+            Some(embedder) => load::vectors(texts, embedder, self.settings),
             None => Ok(Vec::new()),
         }
     }

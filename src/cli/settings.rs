@@ -288,10 +288,6 @@ impl Settings {
         &self.folder.openai
     }
 
-    pub fn prompt(&self, flag: Option<&str>) -> String {
-        self.get(Key::Prompt, flag).value
-    }
-
     /// The folder's own templates, and those that come with the program.
     pub fn library(&self) -> Library {
         Library::new([self.home.dir().join(PROMPTS)])

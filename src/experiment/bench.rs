@@ -15,15 +15,16 @@ use super::plan::Plan;
 use super::rows::{Asked, Checked, Row};
 use super::spec::Decide;
 use super::task::Task;
+use crate::classify::label;
+use crate::classify::{Rule, probabilities};
 use crate::error::{Error, Result};
 use crate::eval::assertion::Verdict;
 use crate::eval::{judge, qa};
-use crate::generate::labels::{self, CONTENT_FREE, Calibration};
+use crate::generate::labels::{self, Calibration};
 use crate::generate::{Generator, Head, Sampling, Scored};
 use crate::prompt::budget::{Contents, Dropped, Fitted, Window, fit};
-use crate::prompt::{Demo, Order, Prompt, Template};
+use crate::prompt::{Demo, Order, Prompt, Template, shots, standing};
 use crate::retrieve::demos::{Demonstrations, Select};
-use crate::text::example::Example;
 use crate::text::layout::Layout;
 
 /// What a cell works with.
@@ -149,52 +150,30 @@ impl<'a> Bench<'a> {
     pub fn lay_out(&self, item: usize, input: Option<&str>) -> Result<Laid> {
         let example = &self.plan.items[item];
         let values = self.plan.values(example, input);
-        let (demos, order) = self.demos(item);
+        let (demos, order) = self.demos(item)?;
         let contents = Contents { demos: &demos, order, ..Contents::of(&values) };
         let completion = match self.plan.experiment.task == Task::Classify && self.decide != Decide::Generate
         {
-            true => self.longest_label()?,
+            true => label::room(&self.plan.labels, self.generator)?,
             false => self.sampling(0).max_tokens,
         };
         let window = Window { size: self.generator.context(), completion };
         let count = |prompt: &Prompt| self.generator.count(&prompt.layout);
         let fitted = fit(self.template, &contents, window, &count)?;
-        let mut shown: Vec<&Demo> = demos[..fitted.demos].iter().collect();
-        if order == Order::NearestLast {
-            shown.reverse();
-        }
-        let demos = shown.into_iter().map(|demo| demo.id.clone()).collect();
+        let shown = standing(&demos[..fitted.demos], order).into_iter();
+        let demos = shown.map(|demo| demo.id.clone()).collect();
         Ok(Laid { fitted, demos })
     }
 
     /// Demonstrations for an item, nearest first, and the order in which they are to stand.
-    pub fn demos(&self, item: usize) -> (Vec<Demo>, Order) {
-        let Some(demos) = &self.demos else { return (Vec::new(), Order::default()) };
+    ///
+    /// # Errors
+    /// As [`Demo::of`].
+    pub fn demos(&self, item: usize) -> Result<(Vec<Demo>, Order)> {
+        let Some(demos) = &self.demos else { return Ok((Vec::new(), Order::default())) };
         let vector = self.vectors.get(item).map_or(&[][..], Vec::as_slice);
-        let chosen = demos.choose(&self.plan.items[item].input, vector);
-        let shown = |place: usize| {
-            let example: &Example = &demos.pool()[place];
-            let mut values = example.shown();
-            let word = self.plan.word(example.output().unwrap_or_default());
-            values.insert("output".to_owned(), word.into());
-            Demo { id: example.id.clone(), place, values }
-        };
-        let fewshot = self.template.front().fewshot.as_ref();
-        let order = match demos.select().is_by_nearness() {
-            true => fewshot.map_or(Order::default(), |fewshot| fewshot.order),
-            // They stand as they were chosen: for every question alike.
-            false => Order::NearestFirst,
-        };
-        (chosen.into_iter().map(shown).collect(), order)
-    }
-
-    fn longest_label(&self) -> Result<usize> {
-        let tokens = |word: &str| match self.generator.tokenizer() {
-            Some(tokenizer) => tokenizer.count(word),
-            None => Ok(word.len()),
-        };
-        let counts = self.plan.labels.iter().map(|label| tokens(&label.word)).collect::<Result<Vec<_>>>()?;
-        Ok(counts.into_iter().max().unwrap_or(0) + 1)
+        let (demos, order) = shots(demos, self.template, &self.plan.items[item].input, vector)?;
+        Ok((label::worded(&self.plan.labels, demos), order))
     }
 
     fn sampling(&self, repeat: usize) -> Sampling {
@@ -254,7 +233,7 @@ impl<'a> Bench<'a> {
 
     fn ask(&self, item: usize, row: &mut Row) -> Result<()> {
         let library = self.library.ok_or_else(|| Error::invalid("there is no collection to ask"))?;
-        let (demos, order) = self.demos(item);
+        let (demos, order) = self.demos(item)?;
         let asked = library.answer(self.cell, item, self.generator, self.template, (&demos, order), row)?;
         self.judge(row, Some(&asked));
         Ok(())
@@ -266,7 +245,8 @@ impl<'a> Bench<'a> {
         let said = self.said(&laid.fitted.prompt.layout, &self.sampling(repeat), repeat, row)?;
         (row.ms, row.tokens) = (said.ms, said.tokens);
         row.output = match self.plan.experiment.task {
-            Task::Classify => self.named(&said.text),
+            Task::Classify => label::named(&self.plan.labels, &said.text)
+                .map_or_else(|| said.text.trim().to_owned(), |label| label.class.clone()),
             _ => said.text.trim().to_owned(),
         };
         self.judge(row, None);
@@ -316,26 +296,12 @@ impl<'a> Bench<'a> {
         Ok(said)
     }
 
-    /// The class whose words a text names first, the longest of those that begin there; the text itself where it names none.
-    fn named(&self, text: &str) -> String {
-        let lower = text.to_lowercase();
-        let at = |word: &str| {
-            let word = word.to_lowercase();
-            lower.match_indices(&word).map(|(at, _)| at).find(|&at| {
-                let letter = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-                !letter(lower[..at].chars().next_back()) && !letter(lower[at + word.len()..].chars().next())
-            })
-        };
-        let found = self.plan.labels.iter().filter_map(|label| Some((at(&label.word)?, label)));
-        let first = found.min_by_key(|(at, label)| (*at, std::cmp::Reverse(label.word.len())));
-        first.map_or_else(|| text.trim().to_owned(), |(_, label)| label.class.clone())
-    }
-
     /// Probabilities of the labels.
     fn scores(&self, item: usize, row: &mut Row) -> Result<Vec<f64>> {
         let laid = self.lay_out(item, None)?;
         self.tell(&laid, row)?;
-        let scoring = self.decide.scoring().unwrap_or_default();
+        let rule =
+            Rule { scoring: self.decide.scoring().unwrap_or_default(), calibration: self.cell.calibration };
         let layout = &laid.fitted.prompt.layout;
         let scored = self.scored(layout, row)?;
         // JSON has no infinity.
@@ -343,29 +309,14 @@ impl<'a> Bench<'a> {
         row.labels =
             self.plan.labels.iter().zip(&scored).map(|(l, s)| (l.class.clone(), finite(s))).collect();
         row.tokens = [laid.fitted.tokens, 0];
-        let alone = match scoring.needs_unconditional() {
-            true => self.alone(layout)?,
-            false => Vec::new(),
-        };
-        let probabilities = labels::probabilities(&scoring.scores(&scored, &alone));
-        if self.cell.calibration != Calibration::Contextual {
-            return Ok(probabilities);
-        }
-        let mut free = Vec::new();
-        for input in CONTENT_FREE {
+        probabilities(rule, &scored, &|| self.alone(layout), &|input| {
             let layout = self.lay_out(item, Some(input))?.fitted.prompt.layout;
-            let scored = self.scored(&layout, &mut Row::default())?;
-            free.push(labels::probabilities(&scoring.scores(&scored, &alone)));
-        }
-        Ok(labels::calibrated(&probabilities, &labels::mean(&free)))
-    }
-
-    fn words(&self) -> Vec<String> {
-        self.plan.labels.iter().map(|label| label.word.clone()).collect()
+            self.scored(&layout, &mut Row::default())
+        })
     }
 
     fn scored(&self, layout: &Layout, row: &mut Row) -> Result<Vec<Scored>> {
-        let (prompt, words) = (self.generator.render(layout)?, self.words());
+        let (prompt, words) = (self.generator.render(layout)?, label::words(&self.plan.labels));
         let key = cache::key(&[
             b"labels",
             self.fingerprint.as_bytes(),
@@ -385,7 +336,7 @@ impl<'a> Bench<'a> {
 
     /// The labels without a prompt, cut into tokens as they are behind `layout`.
     fn alone(&self, layout: &Layout) -> Result<Vec<Scored>> {
-        let words = self.words();
+        let words = label::words(&self.plan.labels);
         let ending: String = self.generator.render(layout)?.chars().rev().take(8).collect();
         let said = words.join("\0");
         let key = cache::key(&[b"alone", self.fingerprint.as_bytes(), ending.as_bytes(), said.as_bytes()]);

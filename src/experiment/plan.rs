@@ -13,6 +13,7 @@ use super::metric::Metric;
 use super::spec::{Data, Experiment, Labels, Prompt};
 use super::summary::Axis;
 use super::task::Task;
+use crate::classify::label::{self, Label};
 use crate::embed::Embedder;
 use crate::engine::Places;
 use crate::error::{Error, Result};
@@ -64,13 +65,6 @@ pub struct Documents {
     pub places: Places,
     /// Changes whenever its documents do.
     pub version: String,
-}
-
-/// A class: as the data calls it, and as a model says it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Label {
-    pub class: String,
-    pub word: String,
 }
 
 /// An experiment that can be run.
@@ -230,19 +224,13 @@ impl Plan {
             values.insert(name.clone(), serde_json::to_value(value).unwrap_or_default());
         }
         if !self.labels.is_empty() {
-            let words: Vec<&str> = self.labels.iter().map(|label| label.word.as_str()).collect();
-            values.insert("labels".to_owned(), words.into());
+            values.insert("labels".to_owned(), label::words(&self.labels).into());
         }
         if let Some(input) = input {
             values.insert("input".to_owned(), input.into());
             values.insert("question".to_owned(), input.into());
         }
         values
-    }
-
-    /// How a model says `class`.
-    pub fn word<'a>(&'a self, class: &'a str) -> &'a str {
-        self.labels.iter().find(|label| label.class == class).map_or(class, |label| &label.word)
     }
 
     /// A hash over everything that decides the rows of a cell. `model` is the fingerprint of its model.
@@ -319,40 +307,19 @@ fn labels(experiment: &Experiment, items: &[Example], pool: &[Example]) -> Resul
     if experiment.task != Task::Classify {
         return Ok(Vec::new());
     }
-    let label = |class: &str, word: &str| Label { class: class.to_owned(), word: word.to_owned() };
     let labels: Vec<Label> = match &experiment.labels {
-        Labels::Worded(words) => words.iter().map(|(class, word)| label(class, word)).collect(),
+        Labels::Worded(words) => words.iter().map(|(class, word)| Label::new(class, word)).collect(),
         Labels::Listed(classes) if !classes.is_empty() => {
-            classes.iter().map(|class| label(class, class)).collect()
+            classes.iter().map(|class| Label::plain(class)).collect()
         }
         Labels::Listed(_) => {
             let classes: BTreeSet<String> =
                 example::labels(items).into_iter().chain(example::labels(pool)).collect();
-            classes.iter().map(|class| label(class, class)).collect()
+            classes.iter().map(|class| Label::plain(class)).collect()
         }
     };
-    let names = || labels.iter().map(|label| format!("`{}`", label.class)).collect::<Vec<_>>().join(", ");
-    if labels.len() < 2 {
-        return Err(Error::invalid(format!("{} to choose from is no choice", names()))
-            .hint("list the classes: labels = [\"yes\", \"no\"]"));
-    }
-    let words: BTreeSet<&str> = labels.iter().map(|label| label.word.as_str()).collect();
-    if words.len() < labels.len() {
-        return Err(
-            Error::invalid("two classes are said in the same words").hint("give each its own under `labels`")
-        );
-    }
-    let is_class = |answer: &String| labels.iter().any(|label| label.class == *answer);
-    for (what, rows) in [("data", items), ("pool", pool)] {
-        if let Some((row, answer)) =
-            rows.iter().find_map(|row| Some((row, row.answers.iter().find(|answer| !is_class(answer))?)))
-        {
-            return Err(Error::invalid(format!(
-                "the row `{}` of the {what} is of the class `{answer}`",
-                row.id
-            ))
-            .hint(format!("`labels` has: {}", names())));
-        }
-    }
+    label::check(&labels)?;
+    label::check_rows(&labels, "data", items)?;
+    label::check_rows(&labels, "pool", pool)?;
     Ok(labels)
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::front::Order;
-use super::{Demo, Prompt, Said, Shown, Template};
+use super::{Demo, Prompt, Said, Shown, Template, standing};
 use crate::error::{Error, Result};
 use crate::text::document::Format;
 use crate::text::sentences::sentences;
@@ -148,13 +148,8 @@ pub(super) fn laid_out(
     let json = |list: serde_json::Result<Value>| {
         list.map_err(|error| Error::invalid(format!("a prompt cannot show its data: {error}")))
     };
-    let mut demos: Vec<&Demo> = contents.demos[..demos].iter().collect();
-    match contents.order {
-        Order::NearestLast => demos.reverse(),
-        Order::NearestFirst => {}
-        Order::Pool => demos.sort_by_key(|demo| demo.place),
-    }
-    let demos = demos.into_iter().map(|demo| Value::Object(demo.values.clone())).collect();
+    let demos = standing(&contents.demos[..demos], contents.order).into_iter();
+    let demos = demos.map(|demo| Value::Object(demo.values.clone())).collect();
     let mut values = contents.values.clone();
     values.insert("passages".to_owned(), json(serde_json::to_value(passages))?);
     values.insert("history".to_owned(), json(serde_json::to_value(history))?);
@@ -213,7 +208,9 @@ fn fit_passages(template: &Template, passages: &[Shown], window: Window, attempt
         if tokens <= room {
             return Ok(Fitted { prompt, tokens, shown: 0, demos: 0, dropped });
         }
-        return Err(too_long(template, "without any passage", tokens, window));
+        let shows = template.asked().any(|input| input == "passages");
+        let how = if shows { " without any passage" } else { "" };
+        return Err(too_long(template, how, tokens, window));
     };
 
     // The ends a passage may have, shortest first; the most that fit are found by halving.
@@ -241,17 +238,18 @@ fn fit_passages(template: &Template, passages: &[Shown], window: Window, attempt
         Some(&end) => attempt(&[shortened(end)])?,
         None => attempt(&passages[..1])?,
     };
-    Err(too_long(template, "with one sentence of the best passage", tokens, window))
+    Err(too_long(template, " with one sentence of the best passage", tokens, window))
 }
 
 fn too_long(template: &Template, how: &str, tokens: usize, window: Window) -> Error {
     let Window { size, completion } = window;
     Error::too_long(format!(
-        "the prompt `{}` {how} has {tokens} tokens; the window of {size} leaves {} for it",
+        "the prompt `{}`{how} has {tokens} tokens; the window of {size} leaves {} for it, {} too few",
         template.id(),
-        window.room()
+        window.room(),
+        tokens - window.room()
     ))
-    .hint(format!("ask a shorter question, keep fewer than {completion} tokens for the answer, or use a shorter template or a model with a larger window"))
+    .hint(format!("give a shorter text or question, keep fewer than {completion} tokens for the answer, or use a shorter template or a model with a larger window"))
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use serde_json::{Map, Value};
 use super::budget::Contents;
 use super::{Demo, Order, Said, Shown};
 use crate::error::{Error, Result};
-use crate::text::example::Example;
 
 /// The values of a rendering, owned.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -29,9 +28,7 @@ impl Given {
     /// # Errors
     /// `Invalid`, naming the list, when it holds something else.
     pub fn of(mut values: Map<String, Value>) -> Result<Self> {
-        let passages =
-            list::<Passage>(&mut values, "passages", "texts, or objects with `title`, `path` and `text`")?;
-        let passages = passages.into_iter().map(Shown::from).collect();
+        let passages = passages_of(&mut values)?;
         let demos = list::<Map<String, Value>>(&mut values, "demos", "objects with `input` and `output`")?;
         let demo = |(place, values): (usize, Map<String, Value>)| {
             let id =
@@ -49,11 +46,10 @@ impl Given {
     }
 }
 
-impl Demo {
-    /// The row at `place` of its pool.
-    pub fn of(example: &Example, place: usize) -> Self {
-        Self { id: example.id.clone(), place, values: example.shown() }
-    }
+/// Takes the passages out of `values`.
+pub(super) fn passages_of(values: &mut Map<String, Value>) -> Result<Vec<Shown>> {
+    let passages = list::<Passage>(values, "passages", "texts, or objects with `title`, `path` and `text`")?;
+    Ok(passages.into_iter().map(Shown::from).collect())
 }
 
 /// A passage as data has it.

@@ -3,7 +3,7 @@
 //! [`template`] reads and renders `prompts/<task>/<name>.j2`, [`front`] being what its first lines say; [`library`] knows
 //! where templates are (a person's own before the ones shipped inside the binary); [`budget`] drops what does not fit
 //! the window (passages, demonstrations, turns of a conversation) and says so; [`guard`] keeps retrieved text from posing as
-//! anything else. For people who write templates, [`lint`] finds what they may not have meant, and [`parts`] what the
+//! anything else; [`shots`] are demonstrations as templates see them. For people who write templates, [`lint`] finds what they may not have meant, and [`parts`] what the
 //! tokens of a prompt are spent on.
 
 pub mod budget;
@@ -14,6 +14,7 @@ pub mod guard;
 pub mod library;
 pub mod lint;
 mod parts;
+mod shots;
 pub mod template;
 
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use front::{FewShot, Order, Params};
 pub use given::Given;
 pub use library::Library;
 pub use parts::{Part, parts};
+pub use shots::{shots, standing};
 pub use template::Template;
 
 /// A rendered template, ready for a generator.

@@ -5,13 +5,15 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Map, Value};
 
+use crate::cli::load;
+use crate::cli::settings::Settings;
+use crate::cli::shots::{self, Shots};
 use crate::error::{Error, Result};
-use crate::prompt::{Demo, Given, Order, Template};
+use crate::hub;
+use crate::prompt::{self, Given, Order, Template};
+use crate::retrieve::demos::Select;
 use crate::text::example::{Columns, Example, Rows, labels};
 use crate::text::records::Source;
-
-/// Demonstrations, unless another number is asked for; that of a template's `fewshot.k`, too.
-const SHOTS: usize = 4;
 
 /// Inputs that no single text can be.
 pub const LISTS: [&str; 4] = ["labels", "passages", "demos", "history"];
@@ -46,12 +48,11 @@ pub struct Data {
     /// What their rows call what is right [default: `answers`, `answer`, `output`, `label_text` or `label`]
     #[arg(long, value_name = "FIELD")]
     answer_field: Option<String>,
-    /// Show demonstrations, the first rows of this JSON Lines file
+    /// Show demonstrations out of this JSON Lines file
     #[arg(long, value_name = "FILE")]
     demos: Option<PathBuf>,
-    /// How many of them [default: 4]
-    #[arg(long, value_name = "N", requires = "demos")]
-    shots: Option<usize>,
+    #[command(flatten)]
+    shots: Shots,
     /// Take this choice of a slot, as it is written or by its number from 1
     #[arg(long, value_name = "SLOT=CHOICE|N", value_parser = pair)]
     slot: Vec<(String, String)>,
@@ -115,6 +116,9 @@ impl Data {
             return Err(Error::invalid(format!("{ids} has no slot `{slot}`"))
                 .hint(format!("slots: {}", quoted(slots))));
         }
+        if self.shots.is_given() && self.demos.is_none() {
+            return Err(Error::invalid("there is nothing to choose demonstrations from").hint("--demos FILE"));
+        }
         if self.demos.is_some() && !templates.iter().any(|template| template.shows_demos()) {
             return Err(Error::invalid(format!("{ids} shows no demonstrations"))
                 .hint("`demos` among its `inputs` says that a template does"));
@@ -126,7 +130,7 @@ impl Data {
     ///
     /// # Errors
     /// What is wrong with a file, a row that is not there, a choice that is none.
-    pub fn given(&self, template: &Template) -> Result<Given> {
+    pub fn given(&self, template: &Template, settings: &Settings) -> Result<Given> {
         let columns = Columns { input: self.input_field.clone(), answer: self.answer_field.clone() };
         let rows = Rows { split: self.split.clone(), limit: None };
         let all = |path: &PathBuf| Example::all(&Source::read(path)?, &columns, &rows);
@@ -151,14 +155,21 @@ impl Data {
         let mut given = Given::of(values)?;
         given.order = Order::Pool;
         if let Some(path) = self.demos.as_ref().filter(|_| template.shows_demos()) {
-            let asked = ["input", "question"].iter().find_map(|name| given.values.get(*name)).cloned();
-            let others = all(path)?.into_iter().enumerate();
-            // An example must never be its own demonstration.
-            let others = others.filter(|(_, row)| asked.as_ref().and_then(Value::as_str) != Some(&row.input));
-            let fewshot = template.front().fewshot.as_ref();
-            let shots = self.shots.unwrap_or(fewshot.map_or(SHOTS, |fewshot| fewshot.k));
-            given.demos = others.take(shots).map(|(place, row)| Demo::of(&row, place)).collect();
-            given.order = fewshot.map_or(Order::Pool, |fewshot| fewshot.order);
+            let asked = ["input", "question"].iter().find_map(|name| given.values.get(*name)?.as_str());
+            let asked = asked.unwrap_or_default();
+            let mut select = self.shots.select(template);
+            let encoder = settings.embedder(None);
+            // Nothing is fetched to look at a prompt: without the encoder, the first rows do, unless it is asked for.
+            if self.shots.select.is_none() && !load::is_served(&encoder) && hub::resolve(&encoder).is_err() {
+                select = Select::First;
+            }
+            let embedder = match select.needs_vectors() {
+                true => Some(load::embedder(&encoder, &settings.device(None)?, settings)?),
+                false => None,
+            };
+            let pool = self.shots.of(all(path)?, select, template, embedder.as_ref(), settings)?;
+            let vector = shots::vector(&pool, embedder.as_ref(), asked)?;
+            (given.demos, given.order) = prompt::shots(&pool, template, asked, &vector)?;
         }
         Ok(given)
     }

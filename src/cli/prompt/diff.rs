@@ -56,7 +56,7 @@ pub fn run(command: &Diff, settings: &Settings, printer: &Printer) -> Result<End
         printer.note("the templates are the same");
     }
     if command.data.is_given() {
-        let (was, is) = (rendered(&old, &command.data)?, rendered(&new, &command.data)?);
+        let (was, is) = (rendered(&old, &command.data, settings)?, rendered(&new, &command.data, settings)?);
         if show(&old, &new, &was, &is, ", filled in", printer)? {
             printer.note("filled in, they are the same");
         }
@@ -77,8 +77,8 @@ fn shipped(name: &str, library: &Library) -> Result<Template> {
     }
 }
 
-fn rendered(template: &Template, data: &Data) -> Result<String> {
-    let given = data.given(template)?;
+fn rendered(template: &Template, data: &Data, settings: &Settings) -> Result<String> {
+    let given = data.given(template, settings)?;
     let window = Window { size: usize::MAX, completion: 0 };
     let prompt = fit(template, &given.contents(), window, &|_| Ok(0))?.prompt;
     Ok(match &prompt.layout {

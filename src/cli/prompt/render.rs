@@ -63,7 +63,7 @@ const EXAMPLES: help::Examples = &[
 pub fn run(command: &Render, settings: &Settings, printer: &Printer) -> Result<Ending> {
     let template = settings.library().load(&command.template)?;
     command.data.check(&[&template])?;
-    let mut given = command.data.given(&template)?;
+    let mut given = command.data.given(&template, settings)?;
     complete(&template, &given)?;
     let reader = Reader::load(command.model.as_deref(), settings)?;
     if let Some(collection) = &command.collection {

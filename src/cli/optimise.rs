@@ -162,7 +162,8 @@ fn tell_left_out(prepared: &Prepared, printer: &Printer) {
 fn vectors(plan: &Plan, resources: &dyn Resources) -> Result<Vectors> {
     let needed = plan.cells.iter().any(|cell| cell.demos.select.needs_vectors());
     let inputs: Vec<&str> = plan.pool.iter().map(|example| example.input.as_str()).collect();
-    Ok(Vectors { pool: if needed { resources.embed(&inputs)? } else { Vec::new() }, items: Vec::new() })
+    let pool = if needed { resources.embed(&inputs)? } else { Vec::new() };
+    Ok(Vectors { pool: pool.into(), items: Vec::new() })
 }
 
 /// Measures start and winner on the rows of `test`, as an experiment of two cells: once, with a report.

@@ -3,6 +3,7 @@
 //! What is fixed for a cell (its template, its demonstrations, the beginning that its prompts share) is made once. A row
 //! depends on the cell and its own data alone, never on the rows before it.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -69,7 +70,7 @@ struct Said {
 #[derive(Default)]
 pub struct Vectors {
     pub items: Vec<Vec<f32>>,
-    pub pool: Vec<Vec<f32>>,
+    pub pool: Arc<[Vec<f32>]>,
 }
 
 /// What a row's labels score: to be decided on at once, or when all of a batch are there.
@@ -90,7 +91,13 @@ impl<'a> Bench<'a> {
     ) -> Self {
         let select = cell.demos.select;
         let demos = (select != Select::None).then(|| {
-            Demonstrations::new(plan.pool.clone(), vectors.pool.clone(), select, cell.demos.k, cell.seed)
+            Demonstrations::new(
+                Arc::clone(&plan.pool),
+                Arc::clone(&vectors.pool),
+                select,
+                cell.demos.k,
+                cell.seed,
+            )
         });
         // An endpoint tells no log-probabilities: unless scores are asked for by name, it is asked to write.
         let unasked = plan.experiment.matrix.scoring == [Decide::default()];

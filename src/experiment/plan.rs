@@ -2,8 +2,8 @@
 //!
 //! Whatever can be wrong without asking a model is found here, before the first answer is paid for.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -71,7 +71,8 @@ pub struct Documents {
 pub struct Plan {
     pub experiment: Experiment,
     pub items: Vec<Example>,
-    pub pool: Vec<Example>,
+    /// Shared by all that choose from it.
+    pub pool: Arc<[Example]>,
     /// Of the data's file, and the pool's.
     pub hashes: (String, Option<String>),
     /// Empty unless the task is to choose one.
@@ -96,7 +97,7 @@ impl Plan {
         let (cells, axes) = matrix::cells(&experiment)?;
         let (items, data_hash) = read(&experiment.data)?;
         let asserts = asserts(&items)?;
-        let (pool, pool_hash) = match &experiment.pool {
+        let (pool, pool_hash): (Vec<Example>, _) = match &experiment.pool {
             Some(pool) => read(pool).map(|(pool, hash)| (pool, Some(hash)))?,
             None => (Vec::new(), None),
         };
@@ -141,7 +142,7 @@ impl Plan {
         let plan = Self {
             experiment,
             items,
-            pool,
+            pool: pool.into(),
             hashes,
             labels,
             cells,

@@ -133,7 +133,7 @@ impl Run<'_> {
             self.resources.embed(&rows.iter().map(|row| row.input.as_str()).collect::<Vec<_>>())
         };
         Ok(Vectors {
-            pool: if selects().any(|s| s.needs_vectors()) { inputs(&plan.pool)? } else { Vec::new() },
+            pool: if selects().any(|s| s.needs_vectors()) { inputs(&plan.pool)? } else { Vec::new() }.into(),
             items: if selects().any(|s| s.is_by_nearness()) { inputs(&plan.items)? } else { Vec::new() },
         })
     }

@@ -68,8 +68,8 @@ mod tests {
     fn pool(rows: &[Value], select: Select, k: usize) -> Demonstrations {
         let example =
             |(line, row): (usize, &Value)| Example::of(row.clone(), line, &Columns::default()).unwrap();
-        let vectors = (0..rows.len()).map(|n| vec![(n as f32).cos(), (n as f32).sin()]).collect();
-        Demonstrations::new(rows.iter().enumerate().map(example).collect(), vectors, select, k, 0)
+        let vectors: Vec<_> = (0..rows.len()).map(|n| vec![(n as f32).cos(), (n as f32).sin()]).collect();
+        Demonstrations::new(rows.iter().enumerate().map(example).collect::<Vec<_>>(), vectors, select, k, 0)
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! them once. An example whose input is the question itself is never shown: it would give the answer away.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -87,9 +88,10 @@ const DISCOUNT: f64 = 10.0;
 /// A pool, ready to be chosen from.
 #[derive(Debug, Clone)]
 pub struct Demonstrations {
-    pool: Vec<Example>,
+    /// Shared: many choose from one pool.
+    pool: Arc<[Example]>,
     /// Of the pool's inputs; empty where the selection needs none.
-    vectors: Vec<Vec<f32>>,
+    vectors: Arc<[Vec<f32>]>,
     select: Select,
     k: usize,
     /// The pool in the order of preference, where what is asked does not matter.
@@ -99,7 +101,14 @@ pub struct Demonstrations {
 impl Demonstrations {
     /// `k` of `pool` at a time. `vectors` are those of its inputs, needed where [`Select::needs_vectors`] says so; `seed`
     /// decides what is drawn.
-    pub fn new(pool: Vec<Example>, vectors: Vec<Vec<f32>>, select: Select, k: usize, seed: u64) -> Self {
+    pub fn new(
+        pool: impl Into<Arc<[Example]>>,
+        vectors: impl Into<Arc<[Vec<f32>]>>,
+        select: Select,
+        k: usize,
+        seed: u64,
+    ) -> Self {
+        let (pool, vectors) = (pool.into(), vectors.into());
         let fixed = match select {
             Select::None | Select::Knn | Select::Mmr => Vec::new(),
             Select::First => (0..pool.len()).collect(),
@@ -213,7 +222,7 @@ mod tests {
     }
 
     fn demos(inputs: &[&str], select: Select, k: usize, seed: u64) -> Demonstrations {
-        let vectors = inputs.iter().map(|text| vector(text)).collect();
+        let vectors: Vec<_> = inputs.iter().map(|text| vector(text)).collect();
         Demonstrations::new(pool(inputs), vectors, select, k, seed)
     }
 

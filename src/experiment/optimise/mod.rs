@@ -54,7 +54,7 @@ impl Optimisation {
         let before = (dev.pool.len(), dev.items.len());
         dev.items.retain(|item| !tested.contains(item.input.trim()));
         held.extend(tested);
-        dev.pool.retain(|example| !held.contains(example.input.trim()));
+        dev.pool = dev.pool.iter().filter(|example| !held.contains(example.input.trim())).cloned().collect();
         test.pool.clone_from(&dev.pool);
         if dev.items.is_empty() {
             return Err(Error::invalid("all rows of `dev` are in `test` as well").hint(

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::interrupt::Interrupt;
 use super::printer::Printer;
-use super::resources::FromSettings;
+use super::resources::Asking;
 use super::settings::Settings;
-use super::{Ending, INTERRUPTED, device, help};
+use super::{Ending, INTERRUPTED, help};
 use crate::error::{Error, Result};
 use crate::eval::stats::{Estimate, SIGNIFICANT};
 use crate::experiment::bench::{Bench, Vectors};
@@ -37,15 +37,8 @@ pub struct Optimise {
     /// Where to write the winner [default: results/NAME/NAME.j2 beside the file]
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Ask models afresh even for answers that are known
-    #[arg(long)]
-    no_cache: bool,
-    /// Where models of this machine compute [default: cpu]
-    #[arg(long, value_enum)]
-    device: Option<device::Kind>,
-    /// Print what was found as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    asking: Asking,
 }
 
 const EXAMPLES: help::Examples = &[
@@ -61,14 +54,11 @@ pub fn run(command: &Optimise, settings: &Settings, printer: &Printer) -> Result
     let mut wanted = Optimisation::read(&command.file)?;
     let dir = command.file.parent().unwrap_or(Path::new("")).join("results").join(&wanted.name);
     let out = command.out.clone().unwrap_or_else(|| dir.join(format!("{}.j2", wanted.name)));
-    let resources = FromSettings::new(settings, settings.device(command.device)?);
+    let resources = command.asking.resources(settings)?;
     proposals(&mut wanted, &resources, printer)?;
     let mut prepared = wanted.prepare(&resources)?;
     tell_left_out(&prepared, printer);
-    let cache = match command.no_cache {
-        true => Cache::none(),
-        false => Cache::open(&resources.answers())?,
-    };
+    let cache = command.asking.cache(&resources)?;
     let generator = resources.generator(&wanted.model, &wanted.adapter)?;
     let fingerprint = format!("{} {}", resources.fingerprint(&wanted.model)?, wanted.adapter);
     let vectors = vectors(&prepared.dev, &resources)?;
@@ -120,7 +110,7 @@ pub fn run(command: &Optimise, settings: &Settings, printer: &Printer) -> Result
     };
     let json = report.json(start.elapsed().as_secs_f64());
     files::replace(&dir.join("optimise.json"), json.to_string().as_bytes())?;
-    match command.json {
+    match command.asking.json {
         true => printer.json(&json)?,
         false => report.show(printer)?,
     }

@@ -1,21 +1,56 @@
 //! What experiments take from around them, loaded by the names that settings know.
 
-use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use candle_core::Device;
+use clap::Args;
 
-use super::load;
 use super::settings::Settings;
+use super::{device, load};
 use crate::embed::Embedder;
 use crate::error::{Error, IoContext, Result};
-use crate::experiment::cache;
+use crate::experiment::cache::{self, Cache as Answers};
 use crate::experiment::plan::{Documents, Resources};
 use crate::experiment::spec::NO_ADAPTER;
 use crate::generate::Generator;
 use crate::hub;
 use crate::index::Patience;
 use crate::prompt::{Library, Template};
+
+/// How models are asked, as it is typed, and in which form what comes of it is printed.
+#[derive(Args)]
+pub struct Asking {
+    /// Ask models afresh even for answers that are known
+    #[arg(long)]
+    no_cache: bool,
+    /// Where models of this machine compute [default: cpu]
+    #[arg(long, value_enum)]
+    device: Option<device::Kind>,
+    /// Print what comes of it as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Asking {
+    /// What there is to ask.
+    ///
+    /// # Errors
+    /// `Invalid` for a device that this program was not built for.
+    pub fn resources<'a>(&self, settings: &'a Settings) -> Result<FromSettings<'a>> {
+        Ok(FromSettings::new(settings, settings.device(self.device)?))
+    }
+
+    /// Where answers are looked for first.
+    ///
+    /// # Errors
+    /// As [`Answers::open`].
+    pub fn cache(&self, resources: &FromSettings) -> Result<Answers> {
+        match self.no_cache {
+            true => Ok(Answers::none()),
+            false => Answers::open(&resources.settings.home.dir().join("cache").join("answers.sqlite")),
+        }
+    }
+}
 
 pub struct FromSettings<'a> {
     settings: &'a Settings,
@@ -27,11 +62,6 @@ pub struct FromSettings<'a> {
 impl<'a> FromSettings<'a> {
     pub fn new(settings: &'a Settings, device: Device) -> Self {
         Self { settings, device, embedder: Mutex::default() }
-    }
-
-    /// Where answers are kept.
-    pub fn answers(&self) -> PathBuf {
-        self.settings.home.dir().join("cache").join("answers.sqlite")
     }
 }
 

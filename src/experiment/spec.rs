@@ -310,13 +310,7 @@ pub enum Decide {
 
 impl Decide {
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Acc => "acc",
-            Self::AccNorm => "acc_norm",
-            Self::AccBytes => "acc_bytes",
-            Self::AccPmi => "acc_pmi",
-            Self::Generate => "generate",
-        }
+        self.scoring().map_or("generate", Scoring::name)
     }
 
     /// How labels are scored, if they are.

@@ -7,11 +7,10 @@ use clap::Args;
 use super::{folder_of, results};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::printer::Printer;
-use crate::cli::resources::FromSettings;
+use crate::cli::resources::Asking;
 use crate::cli::settings::Settings;
-use crate::cli::{ASSERTIONS_FAILED, Ending, INTERRUPTED, device, help, wrap};
+use crate::cli::{ASSERTIONS_FAILED, Ending, INTERRUPTED, help, wrap};
 use crate::error::Result;
-use crate::experiment::cache::Cache;
 use crate::experiment::folder::{EXPERIMENT, Folder};
 use crate::experiment::plan::Plan;
 use crate::experiment::run::{Progress, Run as Job};
@@ -52,15 +51,8 @@ struct How {
     /// Ask again for rows that failed
     #[arg(long)]
     retry_errors: bool,
-    /// Ask models afresh even for answers that are known
-    #[arg(long)]
-    no_cache: bool,
-    /// Where models of this machine compute [default: cpu]
-    #[arg(long, value_enum)]
-    device: Option<device::Kind>,
-    /// Print the summary as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    asking: Asking,
 }
 
 const RUN: help::Examples = &[
@@ -94,16 +86,13 @@ fn carry_out(
     settings: &Settings,
     printer: &Printer,
 ) -> Result<Ending> {
-    let resources = FromSettings::new(settings, settings.device(how.device)?);
+    let resources = how.asking.resources(settings)?;
     let mut plan = Plan::new(experiment, &resources)?;
     let mut folder = Folder::open(out)?;
     let file = plan.experiment.to_toml()?;
     folder.put(EXPERIMENT, file.as_bytes())?;
     plan.settle(&resources, &folder)?;
-    let cache = match how.no_cache {
-        true => Cache::none(),
-        false => Cache::open(&resources.answers())?,
-    };
+    let cache = how.asking.cache(&resources)?;
     let interrupt = Interrupt::watch();
     let mut bar = None;
     let mut errors = 0;
@@ -141,7 +130,7 @@ fn carry_out(
     // Whatever came of it, what is there is summed up.
     let summary = write::results(&plan, &folder, &file)?;
     let complete = ran?;
-    show(&summary, out, how.json, printer)?;
+    show(&summary, out, how.asking.json, printer)?;
     if errors > 0 {
         printer.note(format!(
             "{errors} rows failed and count in no figure; `incontext experiment resume {} --retry-errors` asks again",

@@ -6,6 +6,7 @@ mod bad_machine;
 mod bad_models;
 mod chat;
 mod citations;
+mod classify;
 mod cli;
 mod comfort;
 mod complaints;

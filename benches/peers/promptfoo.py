@@ -23,7 +23,7 @@ from pathlib import Path
 
 OUTPUTS = [
     "Paris", "paris", "In Paris, France, 1887.", "42", "1.5", "true", "[1, 2]", "{\"a\": 1}", "{\"b\": [\"x\", null]}",
-    "see {\"a\": 1} and {\"b\": 2}", "{\"a\": 1", "a good answer", "was 12.05.1999", "a.b", "ÉTÉ à Paris", "{}",
+    "see {\"a\": 1} and {\"b\": 2}", "} no {", "a good answer", "was 12.05.1999", "a.b", "ÉTÉ à Paris", "{}",
 ]
 ASSERTS = [
     {"type": "equals", "value": "Paris"}, {"type": "equals", "value": 42}, {"type": "equals", "value": "{{reply}}"},

@@ -101,7 +101,7 @@ fn what_is_not_supported_is_refused_by_name_and_writes_nothing() {
     let server = Server::start(|request, _| geographer(request));
     for (from, to, complaint) in [
         ("openai:chat:mock", "anthropic:messages:x", "provider 1: `anthropic:messages:x` is no chat model"),
-        ("type: equals", "type: javascript", "test 1, assertion 3: assertions of the type `javascript`"),
+        ("type: equals", "type: javascript", "test 1, assertion 1: assertions of the type `javascript`"),
         ("file://chat.json", "file://chat.py", "prompt 2: `file://chat.py` is no file of a kind"),
         ("file://chat.json", "file://nothing.json", "nothing.json"),
         ("Capital of {{country}}?", "{% for x in y %}", "prompt 1: only `{{ name }}` is understood"),

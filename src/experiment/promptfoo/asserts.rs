@@ -25,6 +25,9 @@ const TYPES: [&str; 13] = [
     "llm-rubric",
 ];
 
+/// Types whose `not-` promptfoo 0.119 takes and does not heed.
+const NEVER_NEGATED: [&str; 2] = ["latency", "llm-rubric"];
+
 /// An assertion, and who grades it where that is said.
 pub(super) struct Read {
     pub assert: Value,
@@ -62,15 +65,17 @@ pub(super) fn read(
     check(theirs, place, &taken, &["metric"], notes)?;
     let wrong = |what: &str| Error::invalid(format!("{place}: `{kind}`: {what}"));
     let mut ours = Map::from_iter([("type".to_owned(), Value::from(kind))]);
+    if not && NEVER_NEGATED.contains(&base) {
+        notes.push(format!(
+            "`{kind}` is checked as `{base}`, as promptfoo does: mend it in the data if `not-` is meant"
+        ));
+        ours.insert("type".to_owned(), base.into());
+    }
     ours.extend(theirs.get("weight").map(|weight| ("weight".to_owned(), weight.clone())));
     let value = theirs.get("value").filter(|value| !value.is_null());
     let filled = value.map(|value| fill(value, vars)).transpose().map_err(|error| error.within(place))?;
     match (base, filled, theirs.get("threshold")) {
         ("latency", _, threshold) => {
-            if not {
-                notes.push("`not-latency` is checked as `latency`, as promptfoo does".to_owned());
-                ours.insert("type".to_owned(), base.into());
-            }
             ours.extend(threshold.map(|threshold| ("threshold".to_owned(), threshold.clone())));
         }
         ("is-json" | "contains-json", schema, _) => {

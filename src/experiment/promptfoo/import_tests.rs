@@ -41,7 +41,7 @@ fn lists_are_combined_and_what_is_missing_is_empty() {
     let imported = of(&format!("{HEAD}{tests}")).unwrap();
     let ids: Vec<&str> = imported.rows.iter().map(|row| row["id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["d", "d (2)", "d (3)", "d (4)", "2"]);
-    assert_eq!((&imported.rows[2]["question"], &imported.rows[2]["t"]), (&json!("b"), &json!("c")));
+    assert_eq!((&imported.rows[2]["question"], &imported.rows[2]["t"]), (&json!("a"), &json!("d")));
     assert_eq!(imported.rows[4]["t"], "f");
     let imported = of(HEAD).unwrap();
     assert_eq!(imported.rows, [json!({"id": "1", "input": "1", "question_": ""})]);
@@ -64,11 +64,11 @@ fn names_that_mean_something_in_a_row_are_changed_in_rows_and_templates_alike() 
 fn assertions_get_the_vars_of_their_test_and_those_without_vars_are_the_experiments() {
     let config = format!(
         "{HEAD}defaultTest: {{assert: [{{type: is-json}}, {{type: contains, value: '{{{{question}}}}'}}]}}\n\
-         tests:\n- vars: {{question: q}}\n  assert: [{{type: not-contains-any, value: 'a, \"b, c\"'}}]\n"
+         tests:\n- vars: {{question: q}}\n  assert: [{{type: not-contains-any, value: 'a, \"b, c\"'}}, {{type: not-latency, threshold: 5}}]\n"
     );
     let imported = of(&config).unwrap();
-    let wanted =
-        json!([{"type": "contains", "value": "q"}, {"type": "not-contains-any", "value": ["a", "b, c"]}]);
+    let wanted = json!([{"type": "contains", "value": "q"}, {"type": "not-contains-any", "value": ["a", "b, c"]},
+        {"type": "latency", "threshold": 5}]);
     assert_eq!(imported.rows[0]["assert"], wanted);
     assert!(imported.experiment.contains("[[assert]]\ntype = \"is-json\"\n"), "{}", imported.experiment);
 }
@@ -95,5 +95,22 @@ fn what_would_change_a_result_is_refused_by_name_and_place() {
         of("providers: [openai:a, {id: openai:b, config: {temperature: 1}}]\nprompts: [a]\n").unwrap_err().to_string(),
         of("providers: openai:a\nprompts: ['{% if x %}']\n").unwrap_err().to_string(),
         of("providers: openai:a\nprompts: ['file://x.py']\n").unwrap_err().to_string(),
-    ].join("\n"), @"");
+    ].join("\n"), @r"
+    the file: `scenarios` is not supported
+    test 1, var `question`: is neither a text nor a list of texts
+    test 1: `threshold` is not supported
+    test 1, options: `transform` is not supported
+    tests of `file://tests.js`: no file of a kind that is supported
+    test 1, assertion 1: assertions of the type `javascript` are not supported
+    test 1, assertion 1: assertion `contains`: `value` has to be a text, and not empty
+    test 1, assertion 1: assertion `regex`: look-around, including look-ahead and look-behind, is not supported
+    test 1, assertion 1: `is-json`: a schema with more than `required` is not supported
+    test 1, assertion 1: `transform` is not supported
+    test 1, assertion 1: only `{{ name }}` is understood in a template, not `{{ question | upper }}`
+    provider 1: `anthropic:claude` is no chat model behind an OpenAI-compatible endpoint
+    provider 1: `openai:embedding:x` is no chat model behind an OpenAI-compatible endpoint
+    provider 2: its `temperature` or `max_tokens` is not that of the providers before it
+    prompt 1: only `{{ name }}` is understood in a template, not `{% if x %}`
+    prompt 1: `file://x.py` is no file of a kind that is supported
+    ");
 }

@@ -40,11 +40,11 @@ pub(super) fn read(
     check(default, "defaultTest", &["vars", "assert", "options"], &["metadata", "description"], notes)?;
     let mut tests = Tests::default();
     tests.options(default, "defaultTest")?;
-    let (each, all): (Vec<Value>, Vec<Value>) =
-        list(default.get("assert"), "defaultTest")?.into_iter().partition(asserts::has_vars);
-    for (number, assert) in (1..).zip(&all) {
-        let place = format!("defaultTest, assertion {number}");
-        let assert = tests.assert(assert, &place, &BTreeMap::new(), notes)?;
+    let (each, all): (Vec<Placed>, Vec<Placed>) = list(default.get("assert"), "defaultTest")?
+        .into_iter()
+        .partition(|(_, assert)| asserts::has_vars(assert));
+    for (place, assert) in &all {
+        let assert = tests.assert(assert, place, &BTreeMap::new(), notes)?;
         tests.asserts.push(assert);
     }
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
@@ -61,8 +61,8 @@ pub(super) fn read(
         let own = list(test.get("assert"), &place)?;
         for vars in combinations(&vars, base, &place)? {
             let mut asserts = Vec::new();
-            for (at, assert) in (1..).zip(each.iter().chain(&own)) {
-                asserts.push(tests.assert(assert, &format!("{place}, assertion {at}"), &vars, notes)?);
+            for (place, assert) in each.iter().chain(&own) {
+                asserts.push(tests.assert(assert, place, &vars, notes)?);
             }
             let times = seen.entry(name.clone()).or_default();
             *times += 1;
@@ -111,10 +111,14 @@ impl Tests {
     }
 }
 
-fn list(value: Option<&Value>, place: &str) -> Result<Vec<Value>> {
+/// An assertion, and where it stands.
+type Placed = (String, Value);
+
+fn list(value: Option<&Value>, place: &str) -> Result<Vec<Placed>> {
+    let placed = |(at, assert): (usize, &Value)| (format!("{place}, assertion {at}"), assert.clone());
     match value {
         None | Some(Value::Null) => Ok(Vec::new()),
-        Some(Value::Array(all)) => Ok(all.clone()),
+        Some(Value::Array(all)) => Ok((1..).zip(all).map(placed).collect()),
         _ => Err(Error::invalid(format!("{place}: `assert` is no list"))),
     }
 }

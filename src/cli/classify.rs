@@ -23,10 +23,10 @@ use crate::text::example::{self, Columns, Example};
 /// The template, unless another is asked for.
 const TEMPLATE: &str = "classify/plain";
 
-/// Choose a label for each text, with its probability, by a model that need not be trained for it
+/// Choose a label for each text, with its probability
 ///
-/// Every label is scored as the continuation of a prompt. An endpoint tells no scores: there the model writes, and the
-/// label that it names first counts. Exit code 1 when a text could not be classified.
+/// The model need not be trained for it: every label is scored as the continuation of a prompt. An endpoint tells no scores;
+/// there the model writes, and the label that it names first counts. Exit code 1 when a text could not be classified.
 #[derive(Args)]
 #[command(after_long_help = help::examples(EXAMPLES))]
 pub struct Classify {

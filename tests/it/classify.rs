@@ -146,7 +146,7 @@ fn a_text_that_is_too_long_fails_by_itself_and_says_by_how_much() {
     assert_eq!(ran.code, Some(1), "{ran:#?}");
     let classes: Vec<&str> = ran.out.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
     assert_eq!((classes.len(), classes[1]), (3, "(failed)"), "{classes:?}");
-    assert!(ran.err.contains("too few") && ran.err.contains("1 texts have no label"), "{}", ran.err);
+    assert!(ran.err.contains("too few") && ran.err.contains("1 text has no label"), "{}", ran.err);
 }
 
 #[test]

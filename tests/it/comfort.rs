@@ -11,11 +11,12 @@ use crate::run::{Folder, Ran};
 use crate::tiny;
 
 /// Every command, as it is typed.
-const COMMANDS: [&[&str]; 35] = [
+const COMMANDS: [&[&str]; 36] = [
     &["quickstart"],
     &["ingest"],
     &["ask"],
     &["chat"],
+    &["classify"],
     &["search"],
     &["doctor"],
     &["collections", "list"],
@@ -309,6 +310,9 @@ fn help_in_short_and_at_length() {
       chat        Hold a conversation over a collection
       search      Find passages, by meaning and by words
 
+    Have a model decide:
+      classify  Choose a label for each text, with its probability
+
     Find the prompt that works:
       prompt      Write prompt templates, look at what a model reads, and check them
       experiment  Measure prompts, demonstrations, retrieval and models beside each other
@@ -356,6 +360,9 @@ fn help_in_short_and_at_length() {
       ask         Answer a question from a collection, with citations
       chat        Hold a conversation over a collection
       search      Find passages, by meaning and by words
+
+    Have a model decide:
+      classify  Choose a label for each text, with its probability
 
     Find the prompt that works:
       prompt      Write prompt templates, look at what a model reads, and check them
@@ -490,6 +497,24 @@ fn help_in_short_and_at_length() {
       -k <K>
               Passages to read [default: 3 for a model below 300M parameters, else 5]
 
+          --pool <FILE>
+              Examples to choose demonstrations from: JSON Lines with an input and an answer, gzipped or
+              not
+
+          --split <NAME>
+              Only rows of --pool whose field `split` says this
+
+          --shots <K>
+              Demonstrations to show [default: 4]
+
+          --select <SELECT>
+              How they are chosen [default: knn]
+
+              [possible values: none, first, random, balanced, knn, mmr, votek]
+
+          --seed <N>
+              What decides a drawn choice [default: 0]
+
           --json
               Print the answer, its citations and how it came about as JSON
 
@@ -515,6 +540,9 @@ fn help_in_short_and_at_length() {
 
       # Written by a model of yours, from the collection `papers`
       incontext ask "What is LoRA?" -c papers --model ./models/my-model.gguf --answer generate
+
+      # Written by a model that is shown answered questions like this one
+      incontext ask "Who signed it?" --answer generate --pool answered.jsonl --shots 3
 
       # From what one author wrote
       incontext ask "What do owls eat?" --where author=Lang

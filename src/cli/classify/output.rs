@@ -167,7 +167,8 @@ impl Tally {
             printer.note(format!("{} demonstrations did not fit the window", self.dropped));
         }
         if self.failed > 0 {
-            printer.note(format!("{} texts have no label", self.failed));
+            let texts = if self.failed == 1 { "text has" } else { "texts have" };
+            printer.note(format!("{} {texts} no label", self.failed));
         }
     }
 }

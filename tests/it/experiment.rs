@@ -281,7 +281,7 @@ fn what_is_wrong_with_a_file_is_found_before_anything_is_asked() {
     error: two rows of `films.jsonl` have the id `r2`
     hint: every id stands for one row
     error: `good` to choose from is no choice
-    hint: list the classes: labels = ["yes", "no"]
+    hint: name two labels or more
     error: template `translate/plain` needs `source`, which is not given
     hint: given: `demos`, `history`, `id`, `input`, `labels`, `passages`, `question`, `text`
     "#);

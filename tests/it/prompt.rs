@@ -93,9 +93,9 @@ fn templates_are_listed_with_what_they_need_and_whose_they_are() {
     let listed = done(&folder, &["list"]).out.replace(&folder.path().display().to_string(), "[HERE]");
     let own: Vec<&str> = listed.lines().filter(|line| line.contains("[HERE]")).collect();
     insta::assert_snapshot!(without_versions(&own.join("\n")), @r#"
-    qa/broken        cannot be read: template `[HERE]/.incontext/prompts/qa/broken.j2` has no front matter  <- [HERE]/.incontext/prompts/qa/broken.j2
-    qa/mine          #  text  question  <- [HERE]/.incontext/prompts/qa/mine.j2
-    qa/plain         #  text  question  <- [HERE]/.incontext/prompts/qa/plain.j2, in place of the one that comes with the program
+    qa/broken         cannot be read: template `[HERE]/.incontext/prompts/qa/broken.j2` has no front matter  <- [HERE]/.incontext/prompts/qa/broken.j2
+    qa/mine           #  text  question  <- [HERE]/.incontext/prompts/qa/mine.j2
+    qa/plain          #  text  question  <- [HERE]/.incontext/prompts/qa/plain.j2, in place of the one that comes with the program
     "#);
     let json = done(&folder, &["list", "--json"]).json();
     let row = |name: &str| json.as_array().unwrap().iter().find(|row| row["name"] == name).unwrap().clone();
@@ -270,8 +270,8 @@ fn what_does_not_fit_is_left_out_and_said_and_what_cannot_fit_is_refused() {
     assert_eq!((&json["demos"], &json["dropped"][0]["demo"]), (&1.into(), &1.into()));
     let said = complaint(&folder, &[&render[..], &["--window", "20"]].concat());
     insta::assert_snapshot!(said, @r#"
-    error: the prompt `classify/plain` without any passage has 19 tokens; the window of 20 leaves 4 for it
-    hint: ask a shorter question, keep fewer than 16 tokens for the answer, or use a shorter template or a model with a larger window
+    error: the prompt `classify/plain` has 19 tokens; the window of 20 leaves 4 for it, 15 too few
+    hint: give a shorter text or question, keep fewer than 16 tokens for the answer, or use a shorter template or a model with a larger window
     "#);
     let said = complaint(&folder, &["render", "generate/plain", "--set", "input=a", "--window", "90"]);
     insta::assert_snapshot!(said, @r#"

@@ -8,13 +8,13 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use super::axis::Decide;
 use super::cache::{self, Cache};
 use super::documents::Library;
 use super::matrix::Cell;
 use super::metric::{Metric, Output};
 use super::plan::Plan;
 use super::rows::{Asked, Checked, Row};
-use super::spec::Decide;
 use super::task::Task;
 use crate::classify::label;
 use crate::classify::{Rule, probabilities};

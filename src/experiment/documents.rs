@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
+use super::axis::Answer as How;
 use super::matrix::Cell;
 use super::metric::Output;
 use super::plan::{Documents, Plan};
 use super::rows::{Asked, Retrieved, Row};
-use super::spec::Answer as How;
 use crate::engine::ask::{Answering, Ask, Found, Generation, Progress};
 use crate::error::{Error, Result};
 use crate::generate::Generator;

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::spec::{Answer, Axes, Decide, Demos, Experiment, NO_ADAPTER, Prompt};
+use super::axis::{Answer, Axes, Decide, Demos, NO_ADAPTER, Prompt};
+use super::spec::Experiment;
 use super::summary::Axis;
 use crate::error::{Error, Result};
 use crate::generate::labels::Calibration;

@@ -5,10 +5,10 @@
 //! file  ->   cells  ->  checked and read -> row by row ->  rows.jsonl -> Summary  ->  to look at
 //! ```
 //!
-//! [`spec`] is the file a person writes, [`plan`] everything that can be checked before a model is asked, [`bench`] one cell
-//! at work, [`run`] the loop that can be stopped at any time, [`folder`] what it leaves on the disk, [`cache`] answers that
-//! need not be asked for twice. [`documents`] is the collection that questions are asked of. [`promptfoo`] makes an experiment of
-//! a configuration of promptfoo.
+//! [`spec`] is the file a person writes and [`axis`] what it varies, [`plan`] everything that can be checked before a
+//! model is asked, [`bench`] one cell at work, [`run`] the loop that can be stopped at any time, [`folder`] what it
+//! leaves on the disk, [`cache`] answers that need not be asked for twice. [`documents`] is the collection that
+//! questions are asked of. [`promptfoo`] makes an experiment of a configuration of promptfoo.
 //!
 //! Whoever runs an experiment says through [`plan::Resources`] where models and templates come from:
 //!
@@ -54,10 +54,12 @@
 //! # }
 //! ```
 
+pub mod axis;
 pub mod bench;
 pub mod cache;
 pub mod compare;
 pub mod documents;
+mod figures;
 pub mod folder;
 pub mod junit;
 pub mod matrix;

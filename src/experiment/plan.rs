@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::axis::Prompt;
 use super::cache;
 use super::matrix::{self, Cell};
 use super::metric::Metric;
-use super::spec::{Data, Experiment, Labels, Prompt};
+use super::spec::{Data, Experiment, Labels};
 use super::summary::Axis;
 use super::task::Task;
 use crate::classify::label::{self, Label};

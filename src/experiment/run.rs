@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
+use super::axis::Answer;
 use super::bench::{Bench, Vectors, Weighed};
 use super::cache::Cache;
 use super::documents::Library;
@@ -15,7 +16,6 @@ use super::folder::{self, Folder, Place};
 use super::matrix::Cell;
 use super::plan::{Plan, Resources};
 use super::rows::Row;
-use super::spec::Answer;
 use super::task::Task;
 use crate::error::{Error, Result};
 use crate::generate::labels;
@@ -161,7 +161,7 @@ impl Run<'_> {
         let fingerprint = format!("{} {adapter}", self.resources.fingerprint(model)?);
         let judge = match &plan.experiment.run.judge {
             Some(judge) if plan.is_graded() => {
-                Some(self.resources.generator(judge, super::spec::NO_ADAPTER)?)
+                Some(self.resources.generator(judge, super::axis::NO_ADAPTER)?)
             }
             _ => None,
         };

@@ -9,9 +9,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::figures::Figures;
 use super::folder;
 use super::matrix;
-use super::metric::{Figures, Metric};
+use super::metric::Metric;
 use super::plan::Plan;
 use super::rows::Row;
 use super::spec::Require;

@@ -15,8 +15,8 @@ pub use spec::{Optimisation, Propose};
 
 use std::collections::BTreeSet;
 
+use super::axis::{Demos, Prompt};
 use super::plan::{Plan, Resources};
-use super::spec::{Demos, Prompt};
 use crate::error::{Error, Result};
 use crate::retrieve::demos::Select;
 

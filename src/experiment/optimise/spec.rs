@@ -33,8 +33,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, IoContext, Result};
+use crate::experiment::axis::{Axes, Decide, Demos, NO_ADAPTER, Prompt};
 use crate::experiment::metric::Metric;
-use crate::experiment::spec::{Axes, Data, Decide, Demos, Experiment, Labels, NO_ADAPTER, Prompt, Run};
+use crate::experiment::spec::{Data, Experiment, Labels, Run};
 use crate::experiment::task::Task;
 use crate::generate::labels::Calibration;
 use crate::retrieve::demos::Select;

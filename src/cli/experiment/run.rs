@@ -132,8 +132,12 @@ fn carry_out(
     let complete = ran?;
     show(&summary, out, how.asking.json, printer)?;
     if errors > 0 {
+        let failed = match errors {
+            1 => "1 row failed and counts".to_owned(),
+            errors => format!("{errors} rows failed and count"),
+        };
         printer.note(format!(
-            "{errors} rows failed and count in no figure; `incontext experiment resume {} --retry-errors` asks again",
+            "{failed} in no figure; `incontext experiment resume {} --retry-errors` asks again",
             out.display()
         ));
     }
@@ -144,7 +148,11 @@ fn carry_out(
     match summary.failed_assertions() {
         0 => Ok(Ending::Done),
         failed => {
-            printer.note(format!("{failed} assertions failed"));
+            printer.note(if failed == 1 {
+                "1 assertion failed".into()
+            } else {
+                format!("{failed} assertions failed")
+            });
             Ok(Ending::No(ASSERTIONS_FAILED))
         }
     }

@@ -387,7 +387,12 @@ fn ctrl_c_keeps_what_is_there_and_says_how_to_go_on() {
     let mut command = command(&folder, &server, &["run", "films.toml", "--no-cache"]);
     let child =
         command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(250));
+    // The first row says that the run is under way, however slow the machine.
+    let path = folder.at("results/films/rows.jsonl");
+    let start = std::time::Instant::now();
+    while std::fs::metadata(&path).map_or(0, |file| file.len()) == 0 && start.elapsed().as_secs() < 60 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
     let pressed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(pressed.success());
     let ran = Ran::of(child.wait_with_output().unwrap());

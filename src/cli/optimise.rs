@@ -18,7 +18,7 @@ use crate::experiment::bench::{Bench, Vectors};
 use crate::experiment::cache::Cache;
 use crate::experiment::folder::{EXPERIMENT, Folder, REPORT};
 use crate::experiment::optimise::{self, Found, Optimisation, Prepared, Progress, Search};
-use crate::experiment::plan::{Plan, Resources};
+use crate::experiment::plan::Resources;
 use crate::experiment::run::Run;
 use crate::experiment::summary::{Against, Summary, Unit};
 use crate::experiment::{table, write};
@@ -61,7 +61,7 @@ pub fn run(command: &Optimise, settings: &Settings, printer: &Printer) -> Result
     let cache = command.asking.cache(&resources)?;
     let generator = resources.generator(&wanted.model, &wanted.adapter)?;
     let fingerprint = format!("{} {}", resources.fingerprint(&wanted.model)?, wanted.adapter);
-    let vectors = vectors(&prepared.dev, &resources)?;
+    let vectors = Vectors::of(&prepared.dev, prepared.dev.cells.iter(), &resources)?;
     let reserved = 2 * prepared.test.items.len();
     let interrupt = Interrupt::watch();
     let search =
@@ -147,13 +147,6 @@ fn tell_left_out(prepared: &Prepared, printer: &Printer) {
     if dev > 0 {
         printer.note(format!("{dev} rows of dev are not used: test has them as well"));
     }
-}
-
-fn vectors(plan: &Plan, resources: &dyn Resources) -> Result<Vectors> {
-    let needed = plan.cells.iter().any(|cell| cell.demos.select.needs_vectors());
-    let inputs: Vec<&str> = plan.pool.iter().map(|example| example.input.as_str()).collect();
-    let pool = if needed { resources.embed(&inputs)? } else { Vec::new() };
-    Ok(Vectors { pool: pool.into(), items: Vec::new() })
 }
 
 /// Measures start and winner on the rows of `test`, as an experiment of two cells: once, with a report.

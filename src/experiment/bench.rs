@@ -13,7 +13,7 @@ use super::cache::{self, Cache};
 use super::documents::Library;
 use super::matrix::Cell;
 use super::metric::{Metric, Output};
-use super::plan::Plan;
+use super::plan::{Plan, Resources};
 use super::rows::{Asked, Checked, Row};
 use super::task::Task;
 use crate::classify::label;
@@ -26,6 +26,7 @@ use crate::generate::{Generator, Head, Sampling, Scored};
 use crate::prompt::budget::{Contents, Dropped, Fitted, Window, fit};
 use crate::prompt::{Demo, Order, Prompt, Template, shots, standing};
 use crate::retrieve::demos::{Demonstrations, Select};
+use crate::text::example::Example;
 use crate::text::layout::Layout;
 
 /// What a cell works with.
@@ -36,8 +37,8 @@ pub struct Bench<'a> {
     /// Of the generator with its adapter.
     pub fingerprint: &'a str,
     pub cache: &'a Cache,
-    /// Grades what only a model can.
-    pub judge: Option<&'a Generator>,
+    /// Grades what only a model can; with its fingerprint.
+    pub judge: Option<(&'a Generator, &'a str)>,
     /// What was found for each question; only of questions over a collection.
     pub library: Option<&'a Library<'a>>,
     template: &'a Template,
@@ -71,6 +72,26 @@ struct Said {
 pub struct Vectors {
     pub items: Vec<Vec<f32>>,
     pub pool: Arc<[Vec<f32>]>,
+}
+
+impl Vectors {
+    /// What demonstrations of `cells` are chosen by.
+    ///
+    /// # Errors
+    /// As [`Resources::embed`].
+    pub fn of<'c>(
+        plan: &Plan,
+        cells: impl Iterator<Item = &'c Cell> + Clone,
+        resources: &dyn Resources,
+    ) -> Result<Self> {
+        let any = |is: fn(Select) -> bool| cells.clone().any(|cell| is(cell.demos.select));
+        let embed = |rows: &[Example]| {
+            resources.embed(&rows.iter().map(|row| row.input.as_str()).collect::<Vec<_>>())
+        };
+        let pool = if any(Select::needs_vectors) { embed(&plan.pool)? } else { Vec::new() };
+        let items = if any(Select::is_by_nearness) { embed(&plan.items)? } else { Vec::new() };
+        Ok(Self { items, pool: pool.into() })
+    }
 }
 
 /// What a row's labels score: to be decided on at once, or when all of a batch are there.
@@ -396,13 +417,13 @@ impl<'a> Bench<'a> {
     }
 
     fn grade(&self, rubric: &str, input: &str, output: &str) -> Result<Verdict> {
-        let judge = self.judge.ok_or_else(|| {
+        let (judge, fingerprint) = self.judge.ok_or_else(|| {
             Error::invalid("a rubric needs a judge").hint("name a model as `judge` under `[run]`")
         })?;
         let ask = |layout: &Layout| {
             let sampling = Sampling { max_tokens: 200, ..Sampling::default() };
             let prompt = judge.render(layout)?;
-            let key = cache::key(&[b"judge", judge.name().as_bytes(), prompt.as_bytes()]);
+            let key = cache::key(&[b"judge", fingerprint.as_bytes(), prompt.as_bytes()]);
             if let Some(text) = self.cache.get(&key) {
                 return Ok(text);
             }

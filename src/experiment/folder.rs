@@ -15,6 +15,9 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
 use super::rows::Row;
 use crate::error::{Error, IoContext, Result};
 use crate::files;
@@ -131,6 +134,19 @@ impl Folder {
 /// # Errors
 /// `NotFound` when there are none; each line may be `Corrupt`.
 pub fn rows(dir: &Path) -> Result<impl Iterator<Item = Result<Row>> + use<>> {
+    lines(dir)
+}
+
+/// Of a row, where it belongs: all that has to be read to know which lines count.
+#[derive(Deserialize)]
+struct At {
+    cell: String,
+    item: String,
+    #[serde(default)]
+    repeat: usize,
+}
+
+fn lines<T: DeserializeOwned>(dir: &Path) -> Result<impl Iterator<Item = Result<T>> + use<T>> {
     let path = dir.join(ROWS);
     if !path.exists() {
         return Err(Error::not_found(format!("`{}` holds no run of an experiment", dir.display()))
@@ -152,8 +168,8 @@ pub fn rows(dir: &Path) -> Result<impl Iterator<Item = Result<Row>> + use<>> {
 /// As [`rows`].
 pub fn last(dir: &Path) -> Result<BTreeMap<Place, usize>> {
     let mut last = BTreeMap::new();
-    for (number, row) in rows(dir)?.enumerate() {
-        let Row { cell, item, repeat, .. } = row?;
+    for (number, row) in lines(dir)?.enumerate() {
+        let At { cell, item, repeat } = row?;
         last.insert((cell, item, repeat), number);
     }
     Ok(last)

@@ -93,7 +93,8 @@ impl Plan {
     /// Reads and checks everything that `experiment` names.
     ///
     /// # Errors
-    /// The first thing that is wrong: a bad line of the data, an assertion that is none, an unknown axis, a template that wants what nobody gives.
+    /// The first thing that is wrong: a bad line of the data, an assertion that is none, an unknown axis, a template that
+    /// wants what nobody gives.
     pub fn new(experiment: Experiment, resources: &dyn Resources) -> Result<Self> {
         let (cells, axes) = matrix::cells(&experiment)?;
         let (items, data_hash) = read(&experiment.data)?;

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-use super::axis::Answer;
+use super::axis::{Answer, NO_ADAPTER};
 use super::bench::{Bench, Vectors, Weighed};
 use super::cache::Cache;
 use super::documents::Library;
@@ -100,7 +100,7 @@ impl Run<'_> {
                 models.push((&cell.model, &cell.adapter));
             }
         }
-        let vectors = self.vectors(&jobs)?;
+        let vectors = Vectors::of(plan, jobs.iter().map(|job| &plan.cells[job.cell]), self.resources)?;
         for (model, adapter) in models {
             let of =
                 |job: &&Job| plan.cells[job.cell].model == model && plan.cells[job.cell].adapter == adapter;
@@ -123,19 +123,6 @@ impl Run<'_> {
             }
         }
         Ok(there)
-    }
-
-    /// What demonstrations are chosen by, if any of the jobs needs it.
-    fn vectors(&self, jobs: &[Job]) -> Result<Vectors> {
-        let plan = self.plan;
-        let selects = || jobs.iter().map(|job| plan.cells[job.cell].demos.select);
-        let inputs = |rows: &[crate::text::example::Example]| {
-            self.resources.embed(&rows.iter().map(|row| row.input.as_str()).collect::<Vec<_>>())
-        };
-        Ok(Vectors {
-            pool: if selects().any(|s| s.needs_vectors()) { inputs(&plan.pool)? } else { Vec::new() }.into(),
-            items: if selects().any(|s| s.is_by_nearness()) { inputs(&plan.items)? } else { Vec::new() },
-        })
     }
 
     /// All jobs of one model. Returns whether all were done.
@@ -161,7 +148,7 @@ impl Run<'_> {
         let fingerprint = format!("{} {adapter}", self.resources.fingerprint(model)?);
         let judge = match &plan.experiment.run.judge {
             Some(judge) if plan.is_graded() => {
-                Some(self.resources.generator(judge, super::axis::NO_ADAPTER)?)
+                Some((self.resources.generator(judge, NO_ADAPTER)?, self.resources.fingerprint(judge)?))
             }
             _ => None,
         };
@@ -171,7 +158,7 @@ impl Run<'_> {
         for cell in cells {
             let mut bench =
                 Bench::new(plan, &plan.cells[cell], (&generator, &fingerprint), vectors, self.cache);
-            bench.judge = judge.as_ref();
+            bench.judge = judge.as_ref().map(|(judge, fingerprint)| (judge, fingerprint.as_str()));
             bench.library = library.as_ref();
             benches.insert(cell, bench);
         }
@@ -196,13 +183,14 @@ impl Run<'_> {
         };
         if matches!(generator, Generator::Http(_)) {
             let threads = plan.experiment.run.concurrency;
-            return side_by_side(
-                threads,
-                &jobs,
-                &|job| benches[&job.cell].row(job.item, job.repeat),
-                stop,
-                &mut take,
-            );
+            let row = |job: Job| {
+                if let Some(library) = &library {
+                    // Others may still be at the items before.
+                    library.forget_before(job.item.saturating_sub(threads));
+                }
+                benches[&job.cell].row(job.item, job.repeat)
+            };
+            return side_by_side(threads, &jobs, &row, stop, &mut take);
         }
         let every: Vec<usize> = (0..plan.items.len()).collect();
         let mut shared: Option<usize> = None;

@@ -18,7 +18,7 @@ use super::rows::Row;
 use super::spec::Require;
 use super::summary::{Against, Cell, Claim, Data, FORMAT, Summary, Unit};
 use crate::error::Result;
-use crate::eval::stats::{Bootstrap, Estimate, holm};
+use crate::eval::stats::{Bootstrap, holm};
 
 /// What is kept of the rows of one cell.
 #[derive(Default)]
@@ -221,21 +221,19 @@ fn shown(value: f64, metric: Metric) -> String {
 /// How `cell` differs from `baseline` on the items that both have; `None` when there are none.
 pub(super) fn against(metric: Metric, cell: &Kept, baseline: &Kept, bootstrap: Bootstrap) -> Option<Against> {
     let (cell, baseline) = (cell.figures(metric), baseline.figures(metric));
-    let pairs: Vec<(&Figures, &Figures)> =
-        cell.iter().filter_map(|(id, figures)| Some((figures, baseline.get(id)?))).collect();
-    if pairs.is_empty() {
+    let both = cell.into_iter().filter_map(|(id, figures)| Some((figures, baseline.get(&id)?.clone())));
+    let (ours, theirs): (Vec<Figures>, Vec<Figures>) = both.unzip();
+    if ours.is_empty() {
         return None;
     }
-    let (ours, theirs): (Vec<Figures>, Vec<Figures>) =
-        pairs.iter().map(|(ours, theirs)| ((*ours).clone(), (*theirs).clone())).unzip();
     let up = if metric.described().higher_is_better { 1.0 } else { -1.0 };
     let count = |is: &dyn Fn(f64) -> bool| {
-        pairs.iter().filter(|(ours, theirs)| is((ours.value() - theirs.value()) * up)).count()
+        ours.iter().zip(&theirs).filter(|(ours, theirs)| is((ours.value() - theirs.value()) * up)).count()
     };
     let apart = metric.apart(&ours, &theirs, bootstrap);
     Some(Against {
         metric: metric.name().to_owned(),
-        difference: Estimate { ..apart.estimate },
+        difference: apart.estimate,
         p: apart.p,
         p_holm: apart.p,
         test: apart.test.to_owned(),

@@ -53,6 +53,14 @@ fn run(folder: &Folder, server: &Server, args: &[&str]) -> Ran {
     Ran::of(command.output().unwrap())
 }
 
+/// What the file that a search wrote makes of a film.
+fn winner(folder: &Folder) -> String {
+    let labels = "labels=[\"good\", \"bad\"]";
+    let set = ["--set", "input=film 7", "--set-json", labels, "--json"];
+    let shown = folder.ok(&[&["prompt", "render", "results/films/films.j2"], &set[..]].concat()).json();
+    shown["text"].as_str().unwrap().to_owned()
+}
+
 #[test]
 fn a_better_wording_is_found_tested_once_and_written_as_a_template() {
     let folder = folder(SEARCH);
@@ -70,17 +78,7 @@ fn a_better_wording_is_found_tested_once_and_written_as_a_template() {
     let calls = found["calls"].as_u64().unwrap();
     assert!(calls <= 400 && server.seen().len() as u64 <= calls, "{calls} {}", server.seen().len());
     // The file is a template like any other, and needs nothing but the row.
-    let rendered = folder.ok(&[
-        "prompt",
-        "render",
-        "results/films/films.j2",
-        "--set",
-        "input=film 7",
-        "--set-json",
-        "labels=[\"good\", \"bad\"]",
-        "--json",
-    ]);
-    assert_eq!(rendered.json()["text"], "So?\nfilm 7:");
+    assert_eq!(winner(&folder), "So?\nfilm 7:");
     assert!(folder.at("results/films/test/report.html").exists());
     // Again, all is known.
     let asked = server.seen().len();
@@ -105,19 +103,7 @@ fn demonstrations_are_frozen_into_the_winner_and_a_search_without_them_shows_non
     let server = Server::start(|request, _| critic(request, ": good"));
     let found = run(&folder, &server, &["films.toml", "--json"]).json();
     assert_eq!(found["winner"]["prompt"]["demos"], "balanced 2", "{found:#}");
-    let text = folder
-        .ok(&[
-            "prompt",
-            "render",
-            "results/films/films.j2",
-            "--set",
-            "input=film 7",
-            "--set-json",
-            "labels=[\"good\", \"bad\"]",
-            "--json",
-        ])
-        .json();
-    let text = text["text"].as_str().unwrap();
+    let text = winner(&folder);
     assert_eq!((text.matches(": good").count(), text.matches(": bad").count()), (1, 1), "{text}");
 
     folder.write("films.toml", SEARCH);

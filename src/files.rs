@@ -34,6 +34,37 @@ pub fn create(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// Puts a folder at `dir`: `fill` writes its files into an empty one beside it, which is then renamed over what was there.
+///
+/// # Errors
+/// `Io` when it cannot be made, and whatever `fill` says; what was there stays then.
+pub fn replace_folder(dir: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let parent = dir.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).at("create", parent)?;
+    let aside = tempfile::Builder::new().prefix(".aside").tempdir_in(parent).at("create a folder in", parent)?;
+    fill(aside.path())?;
+    #[cfg(unix)]
+    std::fs::set_permissions(aside.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .at("open", aside.path())?;
+    let old = aside.path().with_extension("old");
+    let was_there = dir.exists();
+    if was_there {
+        std::fs::rename(dir, &old).at("move", dir)?;
+    }
+    let new = aside.keep();
+    if let Err(error) = std::fs::rename(&new, dir) {
+        if was_there {
+            let _ = std::fs::rename(&old, dir);
+        }
+        let _ = std::fs::remove_dir_all(&new);
+        return Err(error).at("write", dir);
+    }
+    if was_there {
+        std::fs::remove_dir_all(&old).at("remove", &old)?;
+    }
+    Ok(())
+}
+
 /// A file beside `path`, written and on the disk.
 fn aside(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<NamedTempFile> {
     // A bare file name has the parent "", which names no folder.

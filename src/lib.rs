@@ -74,6 +74,7 @@
 //! # }
 //! ```
 
+pub mod adapters;
 mod bytes;
 pub mod classify;
 pub mod cli;

@@ -26,6 +26,18 @@ impl SplitMix {
         ((u128::from(self.next()) * limit as u128) >> 64) as usize
     }
 
+    /// From 0 up to 1, not included.
+    pub fn uniform(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Of mean 0 and variance 1 (Box & Muller 1958).
+    pub fn normal(&mut self) -> f64 {
+        // Not 0, whose logarithm is infinite.
+        let (u, v) = (1.0 - self.uniform(), self.uniform());
+        (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+    }
+
     /// Puts `items` into an order in which each order is as likely as any other (Fisher & Yates).
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for at in (1..items.len()).rev() {
@@ -52,6 +64,22 @@ mod tests {
         sorted.sort_unstable();
         assert_eq!(sorted, (0..50).collect::<Vec<_>>());
         assert_eq!(SplitMix::new(0, 0).below(0), 0);
+    }
+
+    #[test]
+    fn numbers_have_the_mean_and_the_variance_they_should() {
+        let mut random = SplitMix::new(3, 0);
+        for (draw, mean, variance) in [
+            (SplitMix::uniform as fn(&mut SplitMix) -> f64, 0.5, 1.0 / 12.0),
+            (SplitMix::normal, 0.0, 1.0),
+        ] {
+            let drawn: Vec<f64> = (0..20_000).map(|_| draw(&mut random)).collect();
+            let found = drawn.iter().sum::<f64>() / 20_000.0;
+            let spread = drawn.iter().map(|x| (x - found).powi(2)).sum::<f64>() / 20_000.0;
+            // Five standard deviations of a mean.
+            assert!((found - mean).abs() < 5.0 * (variance / 20_000.0_f64).sqrt(), "{found}");
+            assert!((spread - variance).abs() < 0.06 * variance, "{spread}");
+        }
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub struct Verify {
     /// Model directory or GGUF file, or a name from the catalogue
     #[arg(long, value_name = "NAME|PATH")]
     model: String,
+    /// Adapter under which everything is computed: its folder
+    #[arg(long, value_name = "DIR")]
+    adapter: Option<PathBuf>,
     /// safetensors file with the reference's inputs and outputs
     #[arg(long, value_name = "FILE")]
     reference: PathBuf,
@@ -42,6 +45,10 @@ const EXAMPLES: help::Examples = &[
         "incontext verify --model tests/golden/tiny/bert --reference tests/golden/tiny/bert/io.safetensors",
     ),
     (
+        "A LoRA against the numbers that PEFT computes with it",
+        "incontext verify --model ./tiny-llama --adapter ./my-lora --reference io.safetensors",
+    ),
+    (
         "The largest error",
         "incontext verify --model ./my-bert --reference io.safetensors --json | jq '[.checks[].error] | max'",
     ),
@@ -54,11 +61,11 @@ pub fn run(command: &Verify, settings: &Settings, printer: &Printer) -> Result<E
         Some(forward) => Tolerance { forward, gradient: 10.0 * forward },
         None => Tolerance::default(),
     };
-    let checks = verify(&model.path, &command.reference, &device, tolerance)?;
+    let checks = verify(&model.path, command.adapter.as_deref(), &command.reference, &device, tolerance)?;
     let failed = checks.iter().filter(|check| !check.passed()).count();
     if command.json {
         let rows: Vec<_> = checks.iter().map(as_json).collect();
-        printer.json(&json!({ "model": model.path, "reference": command.reference, "agrees": failed == 0,
+        printer.json(&json!({ "model": model.path, "adapter": command.adapter, "reference": command.reference, "agrees": failed == 0,
             "checks": rows }))?;
     } else {
         let width = checks.iter().map(|check| check.name.len()).max().unwrap_or(0);

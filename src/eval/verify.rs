@@ -4,16 +4,21 @@
 //! `(B, T, V)`, `hidden` `(B, T, H)`, `mean_pooled` `(B, H)`, `cls_logits` `(B, C)`, `loss`, and `grad.<parameter>`; the loss
 //! is the next-token loss over `labels` `(B, T)` (-100 = ignored) or the class loss over `y` `(B,)`. Padded positions are not
 //! compared. The measure is the relative L2 error `|ours - theirs| / |theirs|`.
+//!
+//! With an adapter everything is computed under it, and gradients are those of its values. Where the reference's logits begin
+//! with rows of virtual tokens, the last `T` are compared. A `param.<parameter>` is what a network that wrote the adapter's
+//! values held: gradients are then its own, and what it writes is compared with the adapter's file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{D, DType, Device, Tensor};
 
+use crate::adapters::{AdapterConfig, Stored, Tensors, with_its_network};
 use crate::error::{Error, Result};
 use crate::models::{Batch, Model, mean_pooled};
 use crate::nn::loss::{Targets, cross_entropy};
-use crate::nn::{Params, Pass};
+use crate::nn::{Adapter, Bare, Mode, Params, Pass};
 
 /// How far apart numbers may be.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -52,11 +57,18 @@ impl Check {
     }
 }
 
-/// Compares the model at `model`, computing on `device`, with `reference`, sorted by name. At least one check comes back.
+/// Compares the model at `model`, under the adapter in the folder `adapter` if there is one, computing on `device`, with
+/// `reference`, sorted by name. At least one check comes back.
 ///
 /// # Errors
-/// When either cannot be read, or the reference holds nothing to compare.
-pub fn verify(model: &Path, reference: &Path, device: &Device, tolerance: Tolerance) -> Result<Vec<Check>> {
+/// When any of them cannot be read, or the reference holds nothing to compare.
+pub fn verify(
+    model: &Path,
+    adapter: Option<&Path>,
+    reference: &Path,
+    device: &Device,
+    tolerance: Tolerance,
+) -> Result<Vec<Check>> {
     if !reference.exists() {
         return Err(Error::not_found(format!("reference `{}` does not exist", reference.display()))
             .hint("a safetensors file with input_ids, attention_mask and logits, hidden, loss or grad.* of the reference"));
@@ -65,15 +77,10 @@ pub fn verify(model: &Path, reference: &Path, device: &Device, tolerance: Tolera
         .map_err(|e| Error::corrupt(format!("`{}`: {e}", reference.display())))?;
     let comparison = Comparison { reference: reference.into_iter().collect(), tolerance };
     let inputs = comparison.inputs()?;
-    let mut checks = {
-        // As it is used: with frozen weights, by the fused kernels.
-        let model = Model::load(model, device)?;
-        comparison.outputs(&Forward::of(&model, &inputs)?)?
+    let mut checks = match adapter {
+        Some(adapter) => comparison.with_adapter(model, adapter, &inputs, device)?,
+        None => comparison.bare(model, &inputs, device)?,
     };
-    if comparison.has_gradients() {
-        let (model, params) = Model::load_trainable(model, device)?;
-        checks.extend(comparison.gradients(&Forward::of(&model, &inputs)?, &params)?);
-    }
     if checks.is_empty() {
         return Err(Error::invalid("the reference holds nothing to compare")
             .hint("it needs at least one of logits, hidden, mean_pooled, cls_logits, loss"));
@@ -87,6 +94,8 @@ struct Inputs {
     batch: Batch,
     /// Of each token, its index in the padded rows laid end to end.
     places: Vec<u32>,
+    /// `T`, of the padded rows.
+    width: usize,
 }
 
 /// A model run on them.
@@ -100,8 +109,9 @@ struct Forward<'a> {
 }
 
 impl<'a> Forward<'a> {
-    fn of(model: &'a Model, inputs: &'a Inputs) -> Result<Self> {
-        let hidden = model.transformer.forward(&inputs.batch, Pass::bare())?;
+    fn of(model: &'a Model, adapter: &dyn Adapter, inputs: &'a Inputs) -> Result<Self> {
+        let pass = Pass { adapter, cache: None, mode: Mode::Eval };
+        let hidden = model.transformer.forward(&inputs.batch, pass)?;
         let head = model.classifier.as_ref();
         let class_logits = head.map(|head| head.forward(&hidden, &inputs.batch)).transpose()?;
         Ok(Self { model, inputs, hidden, class_logits })
@@ -114,6 +124,63 @@ struct Comparison {
 }
 
 impl Comparison {
+    fn bare(&self, model: &Path, inputs: &Inputs, device: &Device) -> Result<Vec<Check>> {
+        let mut checks = {
+            // As it is used: with frozen weights, by the fused kernels.
+            let model = Model::load(model, device)?;
+            self.outputs(&Forward::of(&model, &Bare, inputs)?)?
+        };
+        if self.has_gradients() {
+            let (model, params) = Model::load_trainable(model, device)?;
+            checks.extend(self.gradients(&Forward::of(&model, &Bare, inputs)?, &params)?);
+        }
+        Ok(checks)
+    }
+
+    fn with_adapter(&self, model: &Path, dir: &Path, inputs: &Inputs, device: &Device) -> Result<Vec<Check>> {
+        let model = Model::load(model, device)?;
+        let stored = Stored::read(dir, &model.transformer)?;
+        let Some(config) = &stored.config else {
+            return Err(Error::invalid(format!("`{}` holds weights and no adapter", dir.display())));
+        };
+        let adapter = config.attach(&model.transformer, &stored.tensors)?;
+        let mut checks = self.outputs(&Forward::of(&model, &*adapter, inputs)?)?;
+        let (config, tensors) = self.written(config, &stored, dir, &mut checks)?;
+        if self.has_gradients() {
+            let mut params = Params::new();
+            for (name, tensor) in &tensors {
+                params.insert(name, tensor)?;
+            }
+            let variables = params.iter().map(|(name, var)| (name.to_owned(), var.as_tensor().clone()));
+            let adapter = config.attach(&model.transformer, &variables.collect())?;
+            checks.extend(self.gradients(&Forward::of(&model, &*adapter, inputs)?, &params)?);
+        }
+        Ok(checks)
+    }
+
+    /// What is trained: the adapter itself, or the network that the reference says wrote it.
+    fn written(
+        &self,
+        config: &AdapterConfig,
+        stored: &Stored,
+        dir: &Path,
+        checks: &mut Vec<Check>,
+    ) -> Result<(AdapterConfig, Tensors)> {
+        let params = self.reference.iter().filter_map(|(name, tensor)| Some((name.strip_prefix("param.")?, tensor)));
+        let params: Tensors = params.map(|(name, tensor)| (plain(name), tensor.clone())).collect();
+        let writer = if params.is_empty() { None } else { with_its_network(dir)? };
+        let Some(writer) = writer else { return Ok((config.clone(), stored.tensors.clone())) };
+        let (_, written) = writer.trained(&params)?;
+        for (name, theirs) in &stored.tensors {
+            let outcome = match written.get(name) {
+                Some(ours) => self.outcome(ours, theirs)?,
+                None => Outcome::Missing("its network does not write it".to_owned()),
+            };
+            checks.push(Check { name: format!("param.{name}"), outcome });
+        }
+        Ok((writer, params))
+    }
+
     fn inputs(&self) -> Result<Inputs> {
         let ids = self.integers("input_ids")?;
         let mask = match self.reference.contains_key("attention_mask") {
@@ -128,7 +195,7 @@ impl Comparison {
         };
         let (ids, mask) = (unsigned(&ids, "input_ids")?, unsigned(&mask, "attention_mask")?);
         let (batch, places) = Batch::from_padded(&ids, &mask)?;
-        Ok(Inputs { batch, places })
+        Ok(Inputs { batch, places, width: ids.first().map_or(0, Vec::len) })
     }
 
     fn outputs(&self, run: &Forward) -> Result<Vec<Check>> {
@@ -138,7 +205,8 @@ impl Comparison {
             let outcome = match name.as_str() {
                 "hidden" => self.outcome(&run.hidden, &unpadded(theirs, places)?)?,
                 "logits" => {
-                    self.outcome(&run.model.transformer.logits(&run.hidden)?, &unpadded(theirs, places)?)?
+                    let theirs = without_virtual_rows(theirs, run.inputs.width)?;
+                    self.outcome(&run.model.transformer.logits(&run.hidden)?, &unpadded(&theirs, places)?)?
                 }
                 "mean_pooled" => self.outcome(&mean_pooled(&run.hidden, &run.inputs.batch)?, theirs)?,
                 "cls_logits" => match &run.class_logits {
@@ -234,8 +302,31 @@ impl Comparison {
     }
 }
 
-/// Parameter names agree but for a trunk prefix one side leaves out.
+/// `(B, n + T, W)` without the first `n` rows of each sequence.
+fn without_virtual_rows(logits: &Tensor, width: usize) -> Result<Tensor> {
+    let rows = logits.dim(D::Minus2)?;
+    Ok(logits.narrow(D::Minus2, rows.saturating_sub(width), width.min(rows))?)
+}
+
+/// A parameter's name without what libraries of adapters wrap it in.
+fn plain(name: &str) -> String {
+    let mut name = name.replace(".default", "").replace(".modules_to_save", "").replace("prompt_encoder.", "");
+    if let Some((place, rest)) = name.split_once(".adapters.")
+        && let Some(at) = rest.find(".adapter_")
+    {
+        name = format!("{place}{}", &rest[at..]);
+    }
+    let name = name.strip_prefix("base_model.model.").unwrap_or(&name);
+    name.replace("lora_magnitude_vector.weight", "lora_magnitude_vector")
+}
+
+/// Parameter names agree but for what they are wrapped in and a trunk prefix that one side leaves out. PEFT calls the rows
+/// of a prompt or a prefix an embedding while it trains them.
 fn same_parameter(theirs: &str, ours: &str) -> bool {
+    let theirs = &*plain(theirs);
+    if (theirs, ours) == ("embedding.weight", "prompt_embeddings") {
+        return true;
+    }
     let trunks = ["", "bert.", "distilbert.", "roberta.", "model.", "transformer."];
     trunks
         .iter()

@@ -16,6 +16,7 @@ mod heads;
 mod llama;
 mod loader;
 mod model;
+mod modules;
 mod names;
 mod transformer;
 mod weights;

@@ -204,12 +204,20 @@ impl Transformer {
         Ok(positions)
     }
 
+    pub(super) fn blocks(&self) -> &[Block] {
+        &self.blocks
+    }
+
+    /// The word vectors of `ids`, `(n, H)`.
+    pub(super) fn look_up(&self, ids: &[u32]) -> Result<Tensor> {
+        let words = self.embedding.words.index_select(&Tensor::new(ids, &self.device)?, 0)?;
+        let scale = self.embedding.scale;
+        Ok(if scale == 1.0 { words } else { (words * scale)? })
+    }
+
     /// Word embeddings `(N, H)`, the adapter's rows before those of each sequence.
     fn embed(&self, batch: &Batch, prompt: Option<&Tensor>) -> Result<Tensor> {
-        let ids = Tensor::new(&batch.ids[..], &self.device)?;
-        let words = self.embedding.words.index_select(&ids, 0)?;
-        let scale = self.embedding.scale;
-        let words = if scale == 1.0 { words } else { (words * scale)? };
+        let words = self.look_up(&batch.ids)?;
         match prompt {
             Some(prompt) => batch.packing.behind(prompt, &words),
             None => Ok(words),

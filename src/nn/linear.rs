@@ -51,6 +51,12 @@ impl Linear {
         Ok(Self { weight, ..self })
     }
 
+    /// The layer without its bias.
+    #[must_use]
+    pub fn unbiased(&self) -> Self {
+        Self { bias: None, ..self.clone() }
+    }
+
     /// The layer as it was trained: `(N, in) -> (N, out)`. Adapters call this and add to it; everyone else goes
     /// through [`super::Adapter::linear`].
     pub fn frozen(&self, x: &Tensor) -> Result<Tensor> {

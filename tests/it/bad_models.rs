@@ -300,7 +300,7 @@ fn no_mutation_of_a_reference_makes_verify_panic() {
     // Some way into the values, so that ids and masks change as well.
     survives("reference", &good, header + 2000, 150, |bytes| {
         fs::write(&path, bytes).unwrap();
-        let _ = verify(&golden, &path, &Device::Cpu, Tolerance::default());
+        let _ = verify(&golden, None, &path, &Device::Cpu, Tolerance::default());
     });
 }
 

@@ -27,7 +27,7 @@ pub fn failures(checks: &[Check]) -> Vec<&Check> {
 fn outputs_loss_and_gradients_equal_the_references() {
     for family in families() {
         let dir = tiny(family);
-        let checks = verify(&dir, &dir.join("io.safetensors"), &Device::Cpu, Tolerance::default()).unwrap();
+        let checks = verify(&dir, None, &dir.join("io.safetensors"), &Device::Cpu, Tolerance::default()).unwrap();
         assert!(failures(&checks).is_empty(), "{family}: {:#?}", failures(&checks));
         assert!(checks.iter().filter(|check| check.name.starts_with("grad.")).count() > 25, "{family}");
     }
@@ -42,7 +42,7 @@ fn verify_changed(family: &str, change: impl FnOnce(&mut BTreeMap<String, Tensor
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("changed.safetensors");
     candle_core::safetensors::save(&reference.into_iter().collect(), &file).unwrap();
-    verify(&dir, &file, &Device::Cpu, Tolerance::default()).unwrap()
+    verify(&dir, None, &file, &Device::Cpu, Tolerance::default()).unwrap()
 }
 
 #[test]

@@ -21,6 +21,11 @@ impl SplitMix {
         z ^ (z >> 31)
     }
 
+    /// What [`Self::next`] would give after `skipped` calls.
+    pub fn ahead(&self, skipped: u64) -> u64 {
+        Self(self.0.wrapping_add(Self::STEP.wrapping_mul(skipped))).next()
+    }
+
     /// From 0 up to `limit`, not included; 0 where there is no room.
     pub fn below(&mut self, limit: usize) -> usize {
         ((u128::from(self.next()) * limit as u128) >> 64) as usize
@@ -52,6 +57,13 @@ mod tests {
         sorted.sort_unstable();
         assert_eq!(sorted, (0..50).collect::<Vec<_>>());
         assert_eq!(SplitMix::new(0, 0).below(0), 0);
+    }
+
+    #[test]
+    fn looking_ahead_sees_what_comes() {
+        let mut random = SplitMix::new(3, 4);
+        let seen: Vec<u64> = (0..5).map(|skipped| random.ahead(skipped)).collect();
+        assert_eq!(seen, std::iter::repeat_with(|| random.next()).take(5).collect::<Vec<_>>());
     }
 
     #[test]

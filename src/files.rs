@@ -41,7 +41,8 @@ pub fn create(path: &Path, bytes: &[u8]) -> Result<()> {
 pub fn replace_folder(dir: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let parent = dir.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).at("create", parent)?;
-    let aside = tempfile::Builder::new().prefix(".aside").tempdir_in(parent).at("create a folder in", parent)?;
+    let aside =
+        tempfile::Builder::new().prefix(".aside").tempdir_in(parent).at("create a folder in", parent)?;
     fill(aside.path())?;
     #[cfg(unix)]
     std::fs::set_permissions(aside.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))

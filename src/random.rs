@@ -21,6 +21,11 @@ impl SplitMix {
         z ^ (z >> 31)
     }
 
+    /// What [`Self::next`] would give after `skipped` calls.
+    pub fn ahead(&self, skipped: u64) -> u64 {
+        Self(self.0.wrapping_add(Self::STEP.wrapping_mul(skipped))).next()
+    }
+
     /// From 0 up to `limit`, not included; 0 where there is no room.
     pub fn below(&mut self, limit: usize) -> usize {
         ((u128::from(self.next()) * limit as u128) >> 64) as usize
@@ -69,10 +74,9 @@ mod tests {
     #[test]
     fn numbers_have_the_mean_and_the_variance_they_should() {
         let mut random = SplitMix::new(3, 0);
-        for (draw, mean, variance) in [
-            (SplitMix::uniform as fn(&mut SplitMix) -> f64, 0.5, 1.0 / 12.0),
-            (SplitMix::normal, 0.0, 1.0),
-        ] {
+        for (draw, mean, variance) in
+            [(SplitMix::uniform as fn(&mut SplitMix) -> f64, 0.5, 1.0 / 12.0), (SplitMix::normal, 0.0, 1.0)]
+        {
             let drawn: Vec<f64> = (0..20_000).map(|_| draw(&mut random)).collect();
             let found = drawn.iter().sum::<f64>() / 20_000.0;
             let spread = drawn.iter().map(|x| (x - found).powi(2)).sum::<f64>() / 20_000.0;
@@ -80,6 +84,13 @@ mod tests {
             assert!((found - mean).abs() < 5.0 * (variance / 20_000.0_f64).sqrt(), "{found}");
             assert!((spread - variance).abs() < 0.06 * variance, "{spread}");
         }
+    }
+
+    #[test]
+    fn looking_ahead_sees_what_comes() {
+        let mut random = SplitMix::new(3, 4);
+        let seen: Vec<u64> = (0..5).map(|skipped| random.ahead(skipped)).collect();
+        assert_eq!(seen, std::iter::repeat_with(|| random.next()).take(5).collect::<Vec<_>>());
     }
 
     #[test]

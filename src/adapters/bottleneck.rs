@@ -160,7 +160,8 @@ impl Bottlenecks {
     /// `s f(z)`, `(N, H) -> (N, H)`
     fn through(&self, inserted: &Inserted, z: &Tensor) -> Result<Tensor> {
         let inner = z.matmul(&inserted.down.0.t()?)?.broadcast_add(&inserted.down.1)?; // (N, m)
-        let y = self.activation.forward(&inner)?.matmul(&inserted.up.0.t()?)?.broadcast_add(&inserted.up.1)?;
+        let y =
+            self.activation.forward(&inner)?.matmul(&inserted.up.0.t()?)?.broadcast_add(&inserted.up.1)?;
         Ok(if self.scaling == 1.0 { y } else { (y * self.scaling)? })
     }
 }

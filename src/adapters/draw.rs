@@ -8,9 +8,9 @@ use crate::random::SplitMix;
 /// Numbers for the value `name`.
 pub fn numbers(seed: u64, name: &str) -> SplitMix {
     // FNV-1a: names are few and short, and nobody chooses them to collide.
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     SplitMix::new(seed, hash)
 }
 

@@ -108,7 +108,8 @@ impl Stored {
             Some(json) if hub::is_one(&json) => {
                 let (config, base_name) = hub::describe(&json)?;
                 let tensors = hub::sorted(values(dir, &[HUB_VALUES, "pytorch_adapter.bin"])?)?;
-                let task = task_of(&about).unwrap_or(if network.causal() { Task::CausalLm } else { Task::SeqCls });
+                let task =
+                    task_of(&about).unwrap_or(if network.causal() { Task::CausalLm } else { Task::SeqCls });
                 let base = optional_values(dir)?;
                 Ok(Self { config: Some(config), tensors, base, task, about, base_name })
             }
@@ -122,8 +123,9 @@ impl Stored {
             }
             None => {
                 let Some(about) = about else {
-                    return Err(Error::not_found(format!("no {CONFIG} in this folder"))
-                        .hint("an adapter is a folder with adapter_config.json and adapter_model.safetensors"));
+                    return Err(Error::not_found(format!("no {CONFIG} in this folder")).hint(
+                        "an adapter is a folder with adapter_config.json and adapter_model.safetensors",
+                    ));
                 };
                 let tensors = match about.config {
                     Some(_) => values(dir, &[OUR_VALUES])?,
@@ -152,7 +154,8 @@ impl Stored {
                 files.push((HUB_VALUES, packed(hub::keys(&self.tensors))?));
             }
             Some(config) => {
-                let mut saved: Vec<String> = self.base.keys().filter_map(|name| module_to_save(name)).collect();
+                let mut saved: Vec<String> =
+                    self.base.keys().filter_map(|name| module_to_save(name)).collect();
                 saved.dedup();
                 match peft::config(config, network, &base_name, self.task, &saved)? {
                     Some(json) => {
@@ -199,7 +202,9 @@ impl About {
 pub fn describe(dir: &Path) -> Result<(Option<AdapterConfig>, Option<String>)> {
     let described = || -> Result<_> {
         match json(&dir.join(CONFIG))? {
-            Some(json) if hub::is_one(&json) => hub::describe(&json).map(|(config, base)| (Some(config), base)),
+            Some(json) if hub::is_one(&json) => {
+                hub::describe(&json).map(|(config, base)| (Some(config), base))
+            }
             Some(json) => peft::describe(&json).map(|described| (Some(described.config), described.base)),
             None => match About::read(dir)? {
                 Some(about) => Ok((about.config, Some(about.base))),
@@ -244,16 +249,18 @@ fn json(path: &Path) -> Result<Option<Map<String, Value>>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).at("read", path),
     };
-    serde_json::from_slice(&bytes)
-        .map(Some)
-        .map_err(|error| Error::corrupt(format!("{name} is not a JSON object: {error}")).hint("copy the adapter again"))
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+        Error::corrupt(format!("{name} is not a JSON object: {error}")).hint("copy the adapter again")
+    })
 }
 
 /// The first of `names` that is there.
 fn values(dir: &Path, names: &[&str]) -> Result<Tensors> {
     let found: Option<PathBuf> = names.iter().map(|name| dir.join(name)).find(|path| path.exists());
     let Some(path) = found else {
-        return Err(Error::not_found(format!("the adapter has no {}", names[0])).hint("copy the adapter again"));
+        return Err(
+            Error::not_found(format!("the adapter has no {}", names[0])).hint("copy the adapter again")
+        );
     };
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let damaged = |error: candle_core::Error| {

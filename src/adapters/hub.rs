@@ -26,8 +26,9 @@ pub fn describe(json: &Map<String, Value>) -> Result<(AdapterConfig, Option<Stri
     let config = json.get("config").and_then(Value::as_object).unwrap_or(&empty);
     let flag = |name: &str| config.get(name).and_then(Value::as_bool).unwrap_or(false);
     let refused = |name: &str| {
-        Err(Error::invalid(format!("bottlenecks with `{name}` are not supported"))
-            .hint("supported are the forms of Houlsby, Pfeiffer (`seq_bn`) and the parallel adapter (`par_bn`)"))
+        Err(Error::invalid(format!("bottlenecks with `{name}` are not supported")).hint(
+            "supported are the forms of Houlsby, Pfeiffer (`seq_bn`) and the parallel adapter (`par_bn`)",
+        ))
     };
     for name in
         ["ln_before", "ln_after", "use_gating", "cross_adapter", "adapter_residual_before_ln", "phm_layer"]
@@ -46,7 +47,9 @@ pub fn describe(json: &Map<String, Value>) -> Result<(AdapterConfig, Option<Stri
         (true, true, false) if !flag("original_ln_before") => Placement::Houlsby,
         (false, true, false) if flag("original_ln_before") => Placement::Pfeiffer,
         (false, true, true) if !flag("original_ln_before") => Placement::Parallel,
-        _ => return refused("mh_adapter, output_adapter, is_parallel and original_ln_before as they are set"),
+        _ => {
+            return refused("mh_adapter, output_adapter, is_parallel and original_ln_before as they are set");
+        }
     };
     if placement != Placement::Parallel && !flag("residual_before_ln") {
         return refused("residual_before_ln = false");
@@ -86,7 +89,9 @@ pub fn sorted(tensors: Tensors) -> Result<Tensors> {
         };
         let (name, rest) = rest.split_at(at);
         if known.get_or_insert_with(|| name.to_owned()) != name {
-            return Err(Error::invalid("the file holds several adapters").hint("save each into its own folder"));
+            return Err(
+                Error::invalid("the file holds several adapters").hint("save each into its own folder")
+            );
         }
         own.insert(format!("{place}{rest}"), tensor);
     }
@@ -94,7 +99,13 @@ pub fn sorted(tensors: Tensors) -> Result<Tensors> {
 }
 
 /// An adapter_config.json for a bottleneck.
-pub fn config(bottleneck: &Bottleneck, network: &dyn Network, base: &str, family: &str, class: &str) -> Value {
+pub fn config(
+    bottleneck: &Bottleneck,
+    network: &dyn Network,
+    base: &str,
+    family: &str,
+    class: &str,
+) -> Value {
     let houlsby = bottleneck.placement == Placement::Houlsby;
     let pfeiffer = bottleneck.placement == Placement::Pfeiffer;
     let parallel = bottleneck.placement == Placement::Parallel;

@@ -31,9 +31,8 @@ const SCALE: &str = "ia3_l";
 impl Ia3 {
     /// The modules, and whether their inputs are scaled.
     fn modules(&self, network: &dyn Network) -> Result<Vec<(Module, bool)>> {
-        let holds = |module: &Module, parts: &[Part]| {
-            module.parts.iter().any(|(site, _)| parts.contains(&site.part))
-        };
+        let holds =
+            |module: &Module, parts: &[Part]| module.parts.iter().any(|(site, _)| parts.contains(&site.part));
         let targets = match &self.targets {
             Some(targets) => targets.modules_but(self.exclude.as_ref(), network, None)?,
             None => {
@@ -61,7 +60,8 @@ impl Ia3 {
         let modules: Vec<Module> = modules.collect();
         let names = short_names(&modules);
         // BERT's `output.dense` is the end of two paths.
-        let same = names.is_empty() || Targets::names(names.clone()).modules(network, None)?.len() == modules.len();
+        let same =
+            names.is_empty() || Targets::names(names.clone()).modules(network, None)?.len() == modules.len();
         Ok(if same { names } else { modules.into_iter().map(|module| module.path).collect() })
     }
 }

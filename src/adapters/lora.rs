@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::targets::{Targets, says};
 use super::{AdapterConfig, Method, Start, Tensors, draw, take};
 use crate::error::{Error, Result};
-use crate::nn::{Adapter, Identity, Linear, Mode, Module, Network, Site, fresh_identity};
+use crate::nn::{Adapter, Identity, Linear, Mode, Module, Network, Site, dropout, fresh_identity};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -206,8 +206,7 @@ impl Adapter for LowRank {
 
     fn linear(&self, linear: &Linear, x: &Tensor, mode: Mode) -> Result<Tensor> {
         let Some(change) = self.changes.get(&linear.site) else { return linear.frozen(x) };
-        let (_, _, _) = (mode, change.mask, self.dropout);
-        let seen = x.clone();
+        let seen = dropout(x, self.dropout, mode, change.mask, 0)?;
         match &change.magnitude {
             None => change.added(linear.frozen(x)?, &seen),
             // The base's part is dropped from as well, as in PEFT.

@@ -247,8 +247,9 @@ fn check(wanted: &BTreeMap<String, Vec<usize>>, tensors: &Tensors) -> Result<()>
         }
     }
     match tensors.keys().find(|name| !wanted.contains_key(*name)) {
-        Some(name) => Err(Error::corrupt(format!("the adapter's tensor `{name}` has no place in this base"))
-            .hint(HINT)),
+        Some(name) => {
+            Err(Error::corrupt(format!("the adapter's tensor `{name}` has no place in this base")).hint(HINT))
+        }
         None => Ok(()),
     }
 }
@@ -260,8 +261,5 @@ fn is_finite(tensor: &Tensor) -> Result<bool> {
 
 /// `tensors[name]`, which [`check`] found.
 fn take(tensors: &Tensors, name: &str) -> Result<Tensor> {
-    tensors
-        .get(name)
-        .cloned()
-        .ok_or_else(|| Error::corrupt(format!("the adapter lacks the tensor `{name}`")))
+    tensors.get(name).cloned().ok_or_else(|| Error::corrupt(format!("the adapter lacks the tensor `{name}`")))
 }

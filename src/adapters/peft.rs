@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::targets::{ALL_LINEAR, Targets};
 use super::{
-    AdapterConfig, Gate, Ia3, LlamaAdapter, Lora, Prefix, SoftPrompt, Task, Tensors, VirtualTokens, soft_prompt,
+    AdapterConfig, Gate, Ia3, LlamaAdapter, Lora, Prefix, SoftPrompt, Task, Tensors, VirtualTokens,
+    soft_prompt,
 };
 use crate::error::{Error, Result};
 use crate::nn::Network;
@@ -92,8 +93,10 @@ pub fn describe(json: &Map<String, Value>) -> Result<Described> {
 fn lora(fields: &Fields) -> Result<AdapterConfig> {
     let start = fields.0.get("init_lora_weights").and_then(Value::as_str).unwrap_or_default();
     if ["pissa", "olora", "corda", "loftq", "lora_ga"].iter().any(|name| start.starts_with(name)) {
-        return Err(Error::invalid(format!("the adapter began as `{start}`, which changes the base's weights"))
-            .hint("convert it to plain LoRA with PEFT (path_initial_model_for_weight_conversion)"));
+        return Err(Error::invalid(format!(
+            "the adapter began as `{start}`, which changes the base's weights"
+        ))
+        .hint("convert it to plain LoRA with PEFT (path_initial_model_for_weight_conversion)"));
     }
     let numbers = |name: &str| -> Result<Vec<(String, f64)>> {
         let Some(Value::Object(pattern)) = fields.0.get(name) else { return Ok(Vec::new()) };
@@ -260,7 +263,13 @@ pub fn config(
 }
 
 /// The keys of adapter_model.safetensors.
-pub fn keys(config: &AdapterConfig, own: &Tensors, base: &Tensors, network: &dyn Network, task: Task) -> Tensors {
+pub fn keys(
+    config: &AdapterConfig,
+    own: &Tensors,
+    base: &Tensors,
+    network: &dyn Network,
+    task: Task,
+) -> Tensors {
     let bare = |name: &str| match task {
         Task::FeatureExtraction => name.strip_prefix(network.trunk()).unwrap_or(name).to_owned(),
         _ => name.to_owned(),

@@ -64,8 +64,10 @@ impl Method for Prefix {
         Ok(match self.encoder_hidden_size {
             None => [(EMBEDDINGS.to_owned(), vec![n, all])].into(),
             Some(_) if self.freeze_first => {
-                return Err(Error::invalid("the first row of a prefix that a network writes cannot be frozen")
-                    .hint("train the prefix itself, without encoder_hidden_size"));
+                return Err(Error::invalid(
+                    "the first row of a prefix that a network writes cannot be frozen",
+                )
+                .hint("train the prefix itself, without encoder_hidden_size"));
             }
             Some(0) => return Err(Error::invalid("encoder_hidden_size is 0").hint("give 1 or more")),
             Some(inner) => BTreeMap::from([

@@ -78,7 +78,8 @@ impl Targets {
     pub fn modules(&self, network: &dyn Network, layers: Option<&[usize]>) -> Result<Vec<Module>> {
         let all = network.modules();
         if let Self::Names(names) = self
-            && let Some(name) = names.iter().find(|name| !all.iter().any(|module| ends_in(&module.path, name)))
+            && let Some(name) =
+                names.iter().find(|name| !all.iter().any(|module| ends_in(&module.path, name)))
         {
             return Err(nothing(name, &all));
         }

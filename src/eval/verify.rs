@@ -166,7 +166,8 @@ impl Comparison {
         dir: &Path,
         checks: &mut Vec<Check>,
     ) -> Result<(AdapterConfig, Tensors)> {
-        let params = self.reference.iter().filter_map(|(name, tensor)| Some((name.strip_prefix("param.")?, tensor)));
+        let params =
+            self.reference.iter().filter_map(|(name, tensor)| Some((name.strip_prefix("param.")?, tensor)));
         let params: Tensors = params.map(|(name, tensor)| (plain(name), tensor.clone())).collect();
         let writer = if params.is_empty() { None } else { with_its_network(dir)? };
         let Some(writer) = writer else { return Ok((config.clone(), stored.tensors.clone())) };
@@ -310,7 +311,8 @@ fn without_virtual_rows(logits: &Tensor, width: usize) -> Result<Tensor> {
 
 /// A parameter's name without what libraries of adapters wrap it in.
 fn plain(name: &str) -> String {
-    let mut name = name.replace(".default", "").replace(".modules_to_save", "").replace("prompt_encoder.", "");
+    let mut name =
+        name.replace(".default", "").replace(".modules_to_save", "").replace("prompt_encoder.", "");
     if let Some((place, rest)) = name.split_once(".adapters.")
         && let Some(at) = rest.find(".adapter_")
     {

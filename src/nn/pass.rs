@@ -28,5 +28,5 @@ impl<'a> Pass<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     Eval,
-    Train { seed: u64, step: u64 },
+    Train { seed: u64, step: u64, micro_batch: u64 },
 }

@@ -27,7 +27,8 @@ pub fn failures(checks: &[Check]) -> Vec<&Check> {
 fn outputs_loss_and_gradients_equal_the_references() {
     for family in families() {
         let dir = tiny(family);
-        let checks = verify(&dir, None, &dir.join("io.safetensors"), &Device::Cpu, Tolerance::default()).unwrap();
+        let checks =
+            verify(&dir, None, &dir.join("io.safetensors"), &Device::Cpu, Tolerance::default()).unwrap();
         assert!(failures(&checks).is_empty(), "{family}: {:#?}", failures(&checks));
         assert!(checks.iter().filter(|check| check.name.starts_with("grad.")).count() > 25, "{family}");
     }

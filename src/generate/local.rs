@@ -6,20 +6,25 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 use candle_transformers::generation::{LogitsProcessor, Sampling as Draw};
 
+use super::prepare::prepared;
 use super::stream::TextStream;
 use super::{Completion, Finish, Head, OnText, Sampling};
 use crate::error::{Error, Result};
-use crate::models::{Batch, Config, Model};
+use crate::models::{Batch, Config, Model, Transformer};
 use crate::nn::{Adapter, Bare, KvCache, Pass, Precision, kernel};
 use crate::text::layout::Layout;
 use crate::text::tokenizer::Tokenizer;
 
+/// Copies share the weights: each may have an adapter of its own.
+#[derive(Clone)]
 pub struct LocalGenerator {
     name: String,
     path: PathBuf,
-    model: Model,
-    tokenizer: Tokenizer,
+    model: Arc<Model>,
+    tokenizer: Arc<Tokenizer>,
     adapter: Arc<dyn Adapter>,
+    /// What the adapter is called, where there is one.
+    adapter_name: Option<String>,
     /// Tells this model, with its adapter, from all others.
     mark: Arc<()>,
 }
@@ -52,13 +57,29 @@ impl LocalGenerator {
         let tokenizer = writes(path, &model.transformer.config, model.tokenizer.take())?;
         model.transformer = model.transformer.quantised(precision)?;
         let (name, path) = (name.to_owned(), path.to_owned());
-        Ok(Self { name, path, model, tokenizer, adapter: Arc::new(Bare), mark: Arc::default() })
+        let (model, tokenizer) = (Arc::new(model), Arc::new(tokenizer));
+        let (adapter, mark) = (Arc::new(Bare), Arc::default());
+        Ok(Self { name, path, model, tokenizer, adapter, adapter_name: None, mark })
     }
 
-    /// The same model as `adapter` changes it, for everything that it reads from now on.
-    #[must_use]
-    pub fn with_adapter(self, adapter: Arc<dyn Adapter>) -> Self {
-        Self { adapter, mark: Arc::default(), ..self }
+    /// The same model as `adapter`, called `name`, changes it, for everything that it reads from now on. What does not depend
+    /// on what is read (keys and values of virtual tokens) is computed here, once.
+    ///
+    /// # Errors
+    /// When the adapter was made for a network of another shape.
+    pub fn with_adapter(self, name: &str, adapter: Arc<dyn Adapter>) -> Result<Self> {
+        let adapter = Arithmetic::Exact.of(|| prepared(&self.model.transformer, adapter))?;
+        Ok(Self { adapter, adapter_name: Some(name.to_owned()), mark: Arc::default(), ..self })
+    }
+
+    /// What the adapter is called, where there is one.
+    pub fn adapter_name(&self) -> Option<&str> {
+        self.adapter_name.as_deref()
+    }
+
+    /// The network, for adapters to be made for.
+    pub fn network(&self) -> &Transformer {
+        &self.model.transformer
     }
 
     pub fn name(&self) -> &str {

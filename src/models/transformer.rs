@@ -204,6 +204,19 @@ impl Transformer {
         Ok(positions)
     }
 
+    /// Keys and values `(n, nkv * d)` that attention in `layer` makes of learned vectors `(n, H)`: see
+    /// [`Memory::Projected`].
+    ///
+    /// # Errors
+    /// `Invalid` when there is no such layer.
+    pub fn project(&self, layer: usize, tokens: &Tensor) -> Result<(Tensor, Tensor)> {
+        let block = self.blocks.get(layer);
+        block
+            .ok_or_else(|| Error::invalid(format!("the model has no layer {layer}")))?
+            .attention
+            .project(tokens)
+    }
+
     pub(super) fn blocks(&self) -> &[Block] {
         &self.blocks
     }

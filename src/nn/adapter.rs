@@ -35,6 +35,7 @@ pub trait Adapter: Send + Sync {
 }
 
 /// Further keys and values for attention; data, so that the attention arithmetic exists once.
+#[derive(Clone)]
 pub enum Memory {
     /// Keys (already rotated, if the model rotates) and values before the tokens' own, under the same softmax;
     /// `(nkv, n, d)` each. Tokens count their positions from `n`.
@@ -42,6 +43,8 @@ pub enum Memory {
     /// Vectors the block projects itself, attended under their own softmax and scaled by `gate`: `(n, H)` and
     /// `(nh, 1, 1)`.
     Gated { tokens: Tensor, gate: Tensor },
+    /// The same, projected once and for all: `(n, nkv d)` each, and `(nh, 1, 1)`.
+    Projected { k: Tensor, v: Tensor, gate: Tensor },
 }
 
 /// Which adapter this is, for as long as the process runs. 0 is the bare network.

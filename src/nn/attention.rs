@@ -8,7 +8,7 @@ use candle_core::{D, Tensor};
 
 use super::block::Surroundings;
 use super::{KvCache, Linear, Memory, Norm, Segment, kernel};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 #[derive(Debug, Clone)]
 pub struct Attention {
@@ -79,7 +79,7 @@ impl Attention {
             None => (q, k),
         };
         let prefix = match memory {
-            Some(Memory::Prefix { k, v }) => Some((as_rows(k)?, as_rows(v)?)),
+            Some(Memory::Prefix { k, v }) => Some((k, v)),
             _ => None,
         };
         let mut mixed = match cache {
@@ -89,8 +89,13 @@ impl Attention {
                 attend(&q, &k, &v, &segments, self.heads, self.sight)?
             }
         };
-        if let Some(Memory::Gated { tokens, gate }) = memory {
-            mixed = (mixed + self.attend_gated(&q, tokens, gate, around)?)?;
+        let aside = match memory {
+            Some(Memory::Gated { tokens, gate }) => Some((self.project(tokens)?, gate)),
+            Some(Memory::Projected { k, v, gate }) => Some(((k.clone(), v.clone()), gate)),
+            _ => None,
+        };
+        if let Some(((k, v), gate)) = aside {
+            mixed = (mixed + self.attend_gated(&q, (&k, &v), gate, around)?)?;
         }
         around.linear(&self.o, &mixed)
     }
@@ -105,10 +110,13 @@ impl Attention {
         &self,
         q: &Tensor,
         (k, v): (&Tensor, &Tensor),
-        prefix: Option<(Tensor, Tensor)>,
+        prefix: Option<(&Tensor, &Tensor)>,
         around: &Surroundings,
         cache: &mut KvCache,
     ) -> Result<Tensor> {
+        let fresh = (0..around.packing.len()).any(|row| cache.is_fresh(row));
+        let prefix = prefix.filter(|_| fresh).map(|(k, v)| Ok::<_, Error>((as_rows(k)?, as_rows(v)?)));
+        let prefix = prefix.transpose()?;
         let mut outputs = Vec::with_capacity(around.packing.len());
         for (row, range) in around.packing.ranges().enumerate() {
             let mut k = k.narrow(0, range.start, range.len())?;
@@ -125,23 +133,28 @@ impl Attention {
         Ok(if outputs.len() == 1 { outputs.remove(0) } else { Tensor::cat(&outputs, 0)? })
     }
 
-    /// LLaMA-Adapter: learned vectors through the frozen projections, under a softmax of their own.
-    fn attend_gated(
-        &self,
-        q: &Tensor,
-        tokens: &Tensor,
-        gate: &Tensor,
-        around: &Surroundings,
-    ) -> Result<Tensor> {
-        let (k, v) = (self.k.frozen(tokens)?, self.v.frozen(tokens)?); // (n, nkv * d)
+    /// Keys and values `(n, nkv * d)` of learned vectors `(n, H)`, through the frozen projections and not rotated.
+    pub fn project(&self, tokens: &Tensor) -> Result<(Tensor, Tensor)> {
+        let (k, v) = (self.k.frozen(tokens)?, self.v.frozen(tokens)?);
         let k = match &self.norms {
             Some((_, of_k)) => self.normed(of_k, &k)?,
             None => k,
         };
+        Ok((k, v))
+    }
+
+    /// LLaMA-Adapter: learned keys and values `(n, nkv * d)`, under a softmax of their own.
+    fn attend_gated(
+        &self,
+        q: &Tensor,
+        (k, v): (&Tensor, &Tensor),
+        gate: &Tensor,
+        around: &Surroundings,
+    ) -> Result<Tensor> {
         let keys = 0..k.dim(0)?;
         let segments: Vec<_> =
             around.packing.ranges().map(|queries| Segment { queries, keys: keys.clone() }).collect();
-        let mixed = attend(q, &k, &v, &segments, self.heads, Sight::All)?; // (N, nh * d)
+        let mixed = attend(q, k, v, &segments, self.heads, Sight::All)?; // (N, nh * d)
         let per_head = mixed.reshape(((), self.heads.query, self.heads.dim))?;
         let gate = gate.reshape((1, self.heads.query, 1))?;
         Ok(per_head.broadcast_mul(&gate)?.reshape(mixed.shape())?)
@@ -158,12 +171,13 @@ fn as_rows(heads: &Tensor) -> Result<Tensor> {
 fn behind_prefix(
     k: &Tensor,
     v: &Tensor,
-    prefix: Option<(Tensor, Tensor)>,
+    prefix: Option<(&Tensor, &Tensor)>,
     around: &Surroundings,
 ) -> Result<(Tensor, Tensor, Vec<Segment>)> {
     let Some((prefix_k, prefix_v)) = prefix else {
         return Ok((k.clone(), v.clone(), around.packing.to_itself()));
     };
+    let (prefix_k, prefix_v) = (as_rows(prefix_k)?, as_rows(prefix_v)?);
     let keys = around.packing.widened(prefix_k.dim(0)?);
     let segments = around.packing.ranges().zip(keys.ranges());
     let segments = segments.map(|(queries, keys)| Segment { queries, keys }).collect();

@@ -68,6 +68,17 @@ impl KvCache {
         self.length(sequence) == 0
     }
 
+    /// The first `rows` keys and values that `layer` holds of a sequence, `(rows, nkv * d)` each.
+    ///
+    /// # Errors
+    /// As a tensor operation fails when the layer holds fewer.
+    pub fn held(&self, layer: usize, sequence: usize, rows: usize) -> Result<(Tensor, Tensor)> {
+        let Some((k, v)) = self.rows[sequence].layers.get(layer).filter(|_| rows <= self.length(sequence)) else {
+            return Err(Error::invalid(format!("the cache does not hold {rows} rows of layer {layer}")));
+        };
+        Ok((k.narrow(0, 0, rows)?, v.narrow(0, 0, rows)?))
+    }
+
     /// Forgets everything after the first `length` tokens of a sequence.
     pub fn truncate(&mut self, sequence: usize, length: usize) {
         let row = &mut self.rows[sequence];

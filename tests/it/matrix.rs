@@ -142,7 +142,7 @@ impl Resources for Tiny {
         let generator = LocalGenerator::load(model, &path, &Device::Cpu, Precision::F32)?;
         Ok(Generator::Local(Box::new(match adapter {
             "none" => generator,
-            "louder" => generator.with_adapter(Arc::new(Louder)),
+            "louder" => generator.with_adapter("louder", Arc::new(Louder))?,
             other => return Err(Error::not_found(format!("no adapter `{other}`"))),
         })))
     }

@@ -74,6 +74,21 @@ pub struct About {
     pub template: Option<String>,
     /// How it was trained, as the trainer wrote it.
     pub training: Value,
+    /// What its answers from documents were measured to be worth.
+    pub answers: Option<Measured>,
+}
+
+/// F1 of answers to one set of questions over one collection.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    pub questions: usize,
+    /// blake3 of the questions' file.
+    pub data: String,
+    pub collection: String,
+    /// As the model under this adapter writes them.
+    pub generated_f1: f64,
+    /// In the documents' own sentences.
+    pub extractive_f1: f64,
 }
 
 /// An adapter as it lies in a folder.
@@ -182,6 +197,19 @@ impl Stored {
 }
 
 impl About {
+    /// Whether its answers were measured to be better than the documents' own sentences.
+    pub fn writes_well(&self) -> bool {
+        self.answers.as_ref().is_some_and(|measured| measured.generated_f1 > measured.extractive_f1)
+    }
+
+    /// Writes it beside the adapter in `dir`, in place of what it said before.
+    ///
+    /// # Errors
+    /// `Io` when it cannot be written.
+    pub fn write(&self, dir: &Path) -> Result<()> {
+        files::replace(&dir.join(ABOUT), &serde_json::to_vec_pretty(self).unwrap_or_default())
+    }
+
     /// Of the adapter in `dir`, if it says.
     ///
     /// # Errors

@@ -16,16 +16,18 @@ mod merge;
 mod p_tuning;
 mod peft;
 mod prefix;
+pub mod registry;
 mod soft_prompt;
 mod targets;
 
 pub use bottleneck::{Bottleneck, Placement};
-pub use folder::{About, Stored, Task, describe, size, with_its_network};
+pub use folder::{About, Measured, Stored, Task, describe, size, with_its_network};
 pub use ia3::Ia3;
 pub use llama_adapter::{Gate, LlamaAdapter};
 pub use lora::Lora;
 pub use p_tuning::PTuning;
 pub use prefix::Prefix;
+pub use registry::Registry;
 pub use soft_prompt::{SoftPrompt, VirtualTokens};
 pub use targets::Targets;
 

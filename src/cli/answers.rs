@@ -4,6 +4,7 @@ use candle_core::Device;
 use clap::{Args, ValueEnum};
 
 use super::settings::{Key, Settings, Source};
+use super::tuned::{Chosen, Tuned};
 use super::{device, load};
 use crate::embed::Embedder;
 use crate::engine::ask::{Answering, Generation, is_fit};
@@ -28,12 +29,12 @@ pub enum How {
 }
 
 impl How {
-    /// Whether the generator called `model` may have something to write.
-    pub fn needs(self, model: &str) -> bool {
+    /// Whether the generator that was chosen may have something to write.
+    pub fn needs(self, chosen: &Chosen) -> bool {
         match self {
             Self::Extractive => false,
             // The default model is known to be too small: do not load it to find that out.
-            Self::Auto => model != crate::hub::DEFAULT_GENERATOR,
+            Self::Auto => chosen.writes_well() || chosen.model != crate::hub::DEFAULT_GENERATOR,
             Self::Generate => true,
         }
     }
@@ -60,6 +61,8 @@ pub struct With {
     /// Generator: catalogue name, directory, GGUF file, or openai:NAME at an endpoint [default: smollm2-135m-instruct]
     #[arg(long, value_name = "NAME|PATH")]
     model: Option<String>,
+    #[command(flatten)]
+    tuned: Tuned,
     /// Encoder, if it is not where the collection's was [default: the collection's]
     #[arg(long, value_name = "NAME|DIR")]
     embedder: Option<String>,
@@ -82,8 +85,8 @@ pub struct Loaded {
     pub device: Device,
     pub embedder: Embedder,
     pub reranker: Option<CrossEncoder>,
-    /// The generator's name, loaded or not.
-    pub model: String,
+    /// The generator, loaded or not.
+    pub chosen: Chosen,
     pub generator: Option<Generator>,
 }
 
@@ -102,15 +105,15 @@ impl With {
         let device = settings.device(self.device)?;
         let embedder = load::collection_embedder(collection, self.embedder.as_deref(), &device, settings)?;
         let reranker = load::reranker(self.rerank.as_deref(), &device, settings)?;
-        let model = settings.model(self.model.as_deref());
-        let generator = match how.needs(&model) {
+        let chosen = self.tuned.over(self.model.as_deref(), settings)?;
+        let generator = match how.needs(&chosen) {
             true => {
-                loading(&model);
-                Some(load::generator(&model, &device, settings)?)
+                loading(&chosen.model);
+                Some(load::generator(&chosen, &device, settings)?)
             }
             false => None,
         };
-        Ok(Loaded { device, embedder, reranker, model, generator })
+        Ok(Loaded { device, embedder, reranker, chosen, generator })
     }
 
     /// The template of a question on its own; unless one is named, one with room for demonstrations where some are `shown`.

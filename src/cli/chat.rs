@@ -107,6 +107,8 @@ fn answer(line: &str, session: &mut Session, printer: &Printer) -> Result<bool> 
         }
         Command::Model(None) => return session.say(&session.model()).map(|()| true),
         Command::Model(Some(name)) => session.switch_model(name),
+        Command::Adapter(None) => return session.say(session.adapter()).map(|()| true),
+        Command::Adapter(Some(name)) => session.switch_adapter(name),
         Command::Collection(None) => return session.say(session.collection()).map(|()| true),
         Command::Collection(Some(name)) => session.switch_collection(name),
         Command::Answer(None) => return session.say(&session.answering()).map(|()| true),

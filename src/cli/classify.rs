@@ -11,6 +11,7 @@ use self::output::{Outcome, Tally};
 use super::printer::Printer;
 use super::settings::Settings;
 use super::shots::{self, Pool, Shots};
+use super::tuned::Tuned;
 use super::{Ending, device, help, load};
 use crate::classify::classifier::Said;
 use crate::classify::label::{self, Label};
@@ -61,6 +62,8 @@ pub struct Classify {
     /// Generator: catalogue name, directory, GGUF file, or openai:NAME at an endpoint [default: smollm2-135m-instruct]
     #[arg(long, value_name = "NAME|PATH")]
     model: Option<String>,
+    #[command(flatten)]
+    tuned: Tuned,
     /// Encoder that finds near demonstrations [default: all-minilm-l6-v2]
     #[arg(long, value_name = "NAME|DIR")]
     embedder: Option<String>,
@@ -144,8 +147,8 @@ pub fn run(command: &Classify, settings: &Settings, printer: &Printer) -> Result
         return Err(Error::invalid("there is nothing to choose demonstrations from").hint("--pool FILE"));
     }
     let labels = command.labels(pool.as_deref())?;
-    let named = settings.model(command.model.as_deref());
-    if load::is_served(&named) && (command.scoring.is_some() || command.calibration.is_some()) {
+    let chosen = command.tuned.over(command.model.as_deref(), settings)?;
+    if load::is_served(&chosen.model) && (command.scoring.is_some() || command.calibration.is_some()) {
         return Err(Error::invalid("an endpoint tells no scores that could be compared or calibrated")
             .hint("leave --scoring and --calibration out, or use a model of this machine"));
     }
@@ -162,7 +165,7 @@ pub fn run(command: &Classify, settings: &Settings, printer: &Printer) -> Result
     let pool = pool.unwrap_or_default();
     remark_on(&labels, &pool, printer);
     let demonstrations = command.shots.of(pool, select, &template, embedder.as_ref(), settings)?;
-    let generator = load::generator(&named, &device, settings)?;
+    let generator = load::generator(&chosen, &device, settings)?;
     let values = first.asked(&inputs.columns);
     let classifier =
         Classifier::new(&generator, &template, &labels, &demonstrations, command.rule(), &values)?;

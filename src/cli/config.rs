@@ -48,6 +48,9 @@ pub struct Show {
     #[arg(long, value_name = "NAME|PATH")]
     model: Option<String>,
     /// As if given to a command
+    #[arg(long, value_name = "NAME|DIR")]
+    adapter: Option<String>,
+    /// As if given to a command
     #[arg(long, value_name = "NAME|FILE")]
     prompt: Option<String>,
     /// As if given to a command
@@ -67,6 +70,7 @@ impl Show {
             Key::Collection => &self.collection,
             Key::Embedder => &self.embedder,
             Key::Model => &self.model,
+            Key::Adapter => &self.adapter,
             Key::Prompt => &self.prompt,
             Key::Rerank => &self.rerank,
             Key::Device => return self.device.map(Kind::name),

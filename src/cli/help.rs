@@ -14,10 +14,11 @@ use super::settings::VARIABLES;
 pub type Examples = &'static [(&'static str, &'static str)];
 
 /// The program's commands by what a person is about to do.
-const GROUPS: [(&str, &[&str]); 6] = [
+const GROUPS: [(&str, &[&str]); 7] = [
     ("Ask your documents", &["quickstart", "ingest", "ask", "chat", "search"]),
     ("Have a model decide", &["classify"]),
     ("Find the prompt that works", &["prompt", "experiment", "optimise"]),
+    ("Tune the model", &["use", "modes", "adapters"]),
     ("Measure", &["eval", "tune-fusion", "calibrate", "verify"]),
     ("Keep things in order", &["doctor", "collections", "models", "config"]),
     ("More", &["completions", "man", "help"]),

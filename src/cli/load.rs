@@ -2,14 +2,17 @@
 
 use candle_core::Device;
 
-use super::models;
+use super::models as cli_models;
 use super::printer::Printer;
 use super::settings::{NO_RERANKER, Settings};
+use super::tuned::{Adapted, Chosen};
+use crate::adapters::{About, Stored, Task};
 use crate::embed::{Cache, Embedder, HttpEncoder, LocalEncoder, Overflow};
 use crate::error::{Error, IoContext, Result};
 use crate::generate::{Generator, HttpGenerator, LocalGenerator};
-use crate::hub;
+use crate::hub::{self, ModelPath};
 use crate::index::Collection;
+use crate::models;
 use crate::nn::Precision;
 use crate::retrieve::rerank::CrossEncoder;
 use crate::text::tokenizer::Tokenizer;
@@ -115,14 +118,67 @@ pub fn reranker(flag: Option<&str>, device: &Device, settings: &Settings) -> Res
     CrossEncoder::load(&model.name, &model.path, device).map(Some)
 }
 
-/// A generator by catalogue name, directory, GGUF file, or `openai:NAME`.
-pub fn generator(name: &str, device: &Device, settings: &Settings) -> Result<Generator> {
-    if let Some(model) = served(name)? {
+/// A generator by catalogue name, directory, GGUF file, or `openai:NAME`, under the adapter that was chosen for it.
+///
+/// # Errors
+/// What is wrong with either; `Mismatch` when the adapter was made on other weights.
+pub fn generator(chosen: &Chosen, device: &Device, settings: &Settings) -> Result<Generator> {
+    if let Some(model) = served(&chosen.model)? {
         let context = settings.endpoint_context();
         return Ok(Generator::Http(HttpGenerator::new(model, settings.endpoint()?, context)));
     }
-    let model = hub::resolve(name)?;
-    Ok(Generator::Local(Box::new(LocalGenerator::load(&model.name, &model.path, device, Precision::Int8)?)))
+    let model = hub::resolve(&chosen.model)?;
+    let local = LocalGenerator::load(&model.name, &model.path, device, Precision::Int8)?;
+    let local = match &chosen.adapter {
+        None => local,
+        Some(adapter) => adapted(local, adapter, &model)?,
+    };
+    Ok(Generator::Local(Box::new(local)))
+}
+
+/// `base`, which lies at `model`, under `adapter`.
+fn adapted(base: LocalGenerator, adapter: &Adapted, model: &ModelPath) -> Result<LocalGenerator> {
+    check_base(adapter, model)?;
+    let stored = Stored::read(&adapter.dir, base.network())?;
+    if stored.task == Task::SeqCls {
+        return Err(Error::invalid(format!(
+            "`{}` makes a classifier of the model, which writes nothing",
+            adapter.name
+        ))
+        .hint("`incontext classify --model` asks it; `--base` asks the model as it is"));
+    }
+    let base = match stored.base.is_empty() {
+        true => base,
+        false => base.with_weights(stored.base.clone())?,
+    };
+    let local = match &stored.config {
+        Some(config) => {
+            let computed = config.attach(base.network(), &stored.tensors);
+            base.with_adapter(&adapter.name, computed.map_err(|error| error.within(adapter.dir.display()))?)?
+        }
+        None => base.named(&adapter.name),
+    };
+    Ok(local.trusted(adapter.about.as_ref().is_some_and(About::writes_well)))
+}
+
+/// Refuses weights on which the adapter was not made, by name.
+///
+/// # Errors
+/// `Mismatch`.
+pub fn check_base(adapter: &Adapted, model: &ModelPath) -> Result<()> {
+    let Some(about) = adapter.about.as_ref().filter(|about| !about.base_fingerprint.is_empty()) else {
+        return Ok(());
+    };
+    let found = models::fingerprint(&model.path)?;
+    if found == about.base_fingerprint {
+        return Ok(());
+    }
+    let (name, base, other) = (&adapter.name, &about.base, &model.name);
+    Err(Error::mismatch(format!(
+        "the adapter `{name}` was made on `{base}` (weights {}), not on `{other}` (weights {found})",
+        about.base_fingerprint
+    ))
+    .hint(format!("give its own with --model {base}, or ask without it: --base")))
 }
 
 /// What an endpoint calls the model, if `name` is one of an endpoint's.
@@ -137,7 +193,7 @@ fn served(name: &str) -> Result<Option<&str>> {
 /// Both default models, fetched where absent.
 pub fn fetch_defaults(printer: &Printer) -> Result<()> {
     for name in [hub::DEFAULT_ENCODER, hub::DEFAULT_GENERATOR] {
-        models::pull(name, printer)?;
+        cli_models::pull(name, printer)?;
     }
     Ok(())
 }

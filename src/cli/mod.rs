@@ -3,6 +3,7 @@
 //! One file a command, one function each. Commands return errors; this file prints them. What a command's doc comment
 //! says first is its line in `--help`, what follows its `--help` of its own.
 
+mod adapters;
 mod answers;
 mod ask;
 mod calibrate;
@@ -21,6 +22,7 @@ mod ingest;
 mod interrupt;
 mod load;
 mod models;
+mod modes;
 mod narrow;
 mod optimise;
 mod printer;
@@ -31,6 +33,8 @@ mod search;
 mod settings;
 mod shots;
 mod tune_fusion;
+mod tuned;
+mod use_;
 mod verify;
 mod wrap;
 
@@ -88,6 +92,11 @@ enum Command {
     Ask(ask::Ask),
     Chat(chat::Chat),
     Classify(classify::Classify),
+    Use(use_::Use),
+    Modes(modes::Modes),
+    /// List, show, bring in, merge and remove adapters
+    #[command(subcommand)]
+    Adapters(adapters::Adapters),
     /// List, fetch and locate models
     #[command(subcommand)]
     Models(models::Models),
@@ -179,6 +188,9 @@ fn run(cli: Cli, printer: &Printer) -> Result<Ending> {
         Command::Ask(command) => ask::run(&command, &settings()?, printer),
         Command::Chat(command) => chat::run(&command, &settings()?, printer),
         Command::Classify(command) => classify::run(&command, &settings()?, printer),
+        Command::Use(command) => use_::run(&command, &settings()?, printer),
+        Command::Modes(command) => modes::run(&command, &settings()?, printer),
+        Command::Adapters(command) => adapters::run(command, &settings()?, printer),
         Command::Models(command) => models::run(command, printer),
         Command::Collections(command) => collections::run(command, &settings()?, printer),
         Command::Prompt(command) => prompt::run(&command, &settings()?, printer),

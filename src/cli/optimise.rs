@@ -60,7 +60,7 @@ pub fn run(command: &Optimise, settings: &Settings, printer: &Printer) -> Result
     tell_left_out(&prepared, printer);
     let cache = command.asking.cache(&resources)?;
     let generator = resources.generator(&wanted.model, &wanted.adapter)?;
-    let fingerprint = format!("{} {}", resources.fingerprint(&wanted.model)?, wanted.adapter);
+    let fingerprint = resources.fingerprint(&wanted.model, &wanted.adapter)?;
     let vectors = Vectors::of(&prepared.dev, prepared.dev.cells.iter(), &resources)?;
     let reserved = 2 * prepared.test.items.len();
     let interrupt = Interrupt::watch();

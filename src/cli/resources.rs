@@ -1,15 +1,16 @@
 //! What experiments take from around them, loaded by the names that settings know.
 
+use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use candle_core::Device;
 use clap::Args;
 
-use super::settings::Settings;
-use super::{device, load};
+use super::settings::{Key, Settings};
+use super::tuned::Chosen;
+use super::{device, load, tuned};
 use crate::embed::Embedder;
-use crate::error::{Error, IoContext, Result};
-use crate::experiment::axis::NO_ADAPTER;
+use crate::error::{IoContext, Result};
 use crate::experiment::cache::{self, Cache as Answers};
 use crate::experiment::plan::{Documents, Resources};
 use crate::generate::Generator;
@@ -65,47 +66,62 @@ impl<'a> FromSettings<'a> {
     }
 }
 
+impl FromSettings<'_> {
+    /// The empty name is the folder's model, or the one that the adapter was made for.
+    fn chosen(&self, model: &str, adapter: &str) -> Result<Chosen> {
+        let flag = Some(model).filter(|model| !model.is_empty());
+        let (model, adapter) =
+            (self.settings.get(Key::Model, flag), self.settings.get(Key::Adapter, Some(adapter)));
+        tuned::chosen(model, adapter, self.settings)
+    }
+}
+
+/// Of a file, or of every file in a folder.
+fn sizes_and_times(path: &Path) -> Result<Vec<Vec<u8>>> {
+    let path = std::path::absolute(path).at("find", path)?;
+    let mut files = vec![path.clone()];
+    if path.is_dir() {
+        files.clear();
+        for entry in std::fs::read_dir(&path).at("read", &path)? {
+            files.push(entry.at("read", &path)?.path());
+        }
+    }
+    files.sort();
+    let described = files.into_iter().map(|file| {
+        let about = file.metadata().at("read", &file)?;
+        let changed = about.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+        let changed = changed.map_or(0, |time| time.as_nanos());
+        Ok(format!("{} {} {changed}", file.display(), about.len()).into_bytes())
+    });
+    described.collect()
+}
+
 impl Resources for FromSettings<'_> {
     fn model(&self, model: &str) -> String {
         self.settings.model(Some(model).filter(|model| !model.is_empty()))
     }
 
-    fn fingerprint(&self, model: &str) -> Result<String> {
-        let name = self.model(model);
-        if load::is_served(&name) {
-            return Ok(format!("{name} {}", self.settings.endpoint()?.base_url()));
+    fn fingerprint(&self, model: &str, adapter: &str) -> Result<String> {
+        let chosen = self.chosen(model, adapter)?;
+        if load::is_served(&chosen.model) {
+            return Ok(format!("{} {}", chosen.model, self.settings.endpoint()?.base_url()));
         }
-        let model = hub::resolve(&name)?;
+        let model = hub::resolve(&chosen.model)?;
         // A catalogue's model is checked against its hashes when it is resolved. Of one's own, size and time tell.
         let mut parts = vec![model.name.into_bytes()];
         if model.kind.is_none() {
-            let path = std::path::absolute(&model.path).at("find", &model.path)?;
-            let mut files = vec![path.clone()];
-            if path.is_dir() {
-                files.clear();
-                for entry in std::fs::read_dir(&path).at("read", &path)? {
-                    files.push(entry.at("read", &path)?.path());
-                }
-            }
-            files.sort();
-            for file in files {
-                let about = file.metadata().at("read", &file)?;
-                let changed =
-                    about.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-                let changed = changed.map_or(0, |time| time.as_nanos());
-                parts.push(format!("{} {} {changed}", file.display(), about.len()).into_bytes());
-            }
+            parts.extend(sizes_and_times(&model.path)?);
+        }
+        if let Some(adapter) = &chosen.adapter {
+            parts.push(adapter.name.clone().into_bytes());
+            parts.extend(sizes_and_times(&adapter.dir)?);
         }
         let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
         Ok(cache::key(&parts)[..16].to_owned())
     }
 
     fn generator(&self, model: &str, adapter: &str) -> Result<Generator> {
-        if adapter != NO_ADAPTER {
-            return Err(Error::not_found(format!("no adapter `{adapter}` is registered"))
-                .hint("adapter = [\"none\"] is the model as it is"));
-        }
-        load::generator(&self.model(model), &self.device, self.settings)
+        load::generator(&self.chosen(model, adapter)?, &self.device, self.settings)
     }
 
     fn template(&self, name: &str) -> Result<Template> {

@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::endpoint::{self, OpenAi};
+use crate::adapters::registry;
 use crate::engine::Places;
 use crate::error::{Error, IoContext, Result};
+use crate::files;
 use crate::hub::{self, Hub};
 use crate::index::{self, Home};
 use crate::prompt::Library;
@@ -28,6 +30,7 @@ pub enum Key {
     Collection,
     Embedder,
     Model,
+    Adapter,
     Prompt,
     Rerank,
     Device,
@@ -41,10 +44,11 @@ pub const EMBEDDED: &str = "embedded";
 pub const NO_RERANKER: &str = "none";
 
 impl Key {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Collection,
         Self::Embedder,
         Self::Model,
+        Self::Adapter,
         Self::Prompt,
         Self::Rerank,
         Self::Device,
@@ -57,6 +61,7 @@ impl Key {
             Self::Collection => "collection",
             Self::Embedder => "embedder",
             Self::Model => "model",
+            Self::Adapter => "adapter",
             Self::Prompt => "prompt",
             Self::Rerank => "rerank",
             Self::Device => "device",
@@ -69,6 +74,7 @@ impl Key {
             Self::Collection => "--collection",
             Self::Embedder => "--embedder",
             Self::Model => "--model",
+            Self::Adapter => "--adapter",
             Self::Prompt => "--prompt",
             Self::Rerank => "--rerank",
             Self::Device => "--device",
@@ -81,6 +87,7 @@ impl Key {
             Self::Collection => "INCONTEXT_COLLECTION",
             Self::Embedder => "INCONTEXT_EMBEDDER",
             Self::Model => "INCONTEXT_MODEL",
+            Self::Adapter => "INCONTEXT_ADAPTER",
             Self::Prompt => "INCONTEXT_PROMPT",
             Self::Rerank => "INCONTEXT_RERANK",
             Self::Device => "INCONTEXT_DEVICE",
@@ -94,6 +101,7 @@ impl Key {
             Self::Collection => "default",
             Self::Embedder => hub::DEFAULT_ENCODER,
             Self::Model => hub::DEFAULT_GENERATOR,
+            Self::Adapter => registry::NONE,
             Self::Prompt => "qa/grounded",
             Self::Rerank => NO_RERANKER,
             Self::Device => "cpu",
@@ -103,11 +111,12 @@ impl Key {
 }
 
 /// Every variable of our own that is read, with what it says; any other `INCONTEXT_...` is a slip of the fingers.
-pub const VARIABLES: [(&str, &str); 13] = [
+pub const VARIABLES: [(&str, &str); 14] = [
     (index::VARIABLE, "folder for built data, as --home"),
     ("INCONTEXT_COLLECTION", "collection, as --collection"),
     ("INCONTEXT_EMBEDDER", "encoder for new collections, as --embedder"),
     ("INCONTEXT_MODEL", "generator, as --model"),
+    ("INCONTEXT_ADAPTER", "adapter over it, as --adapter"),
     ("INCONTEXT_PROMPT", "prompt template, as --prompt"),
     ("INCONTEXT_RERANK", "cross-encoder, as --rerank"),
     ("INCONTEXT_DEVICE", "where models compute, as --device"),
@@ -161,6 +170,7 @@ struct FolderConfig {
     collection: Option<String>,
     embedder: Option<String>,
     model: Option<String>,
+    adapter: Option<String>,
     prompt: Option<String>,
     rerank: Option<String>,
     device: Option<String>,
@@ -175,6 +185,7 @@ impl FolderConfig {
             Key::Collection => &self.collection,
             Key::Embedder => &self.embedder,
             Key::Model => &self.model,
+            Key::Adapter => &self.adapter,
             Key::Prompt => &self.prompt,
             Key::Rerank => &self.rerank,
             Key::Device => &self.device,
@@ -242,6 +253,26 @@ impl Settings {
     /// The folder's `config.toml`, there or not.
     pub fn file(&self) -> PathBuf {
         self.home.dir().join(FILE)
+    }
+
+    /// Has the folder's `config.toml` say `value` for `key`, or nothing; everything else in it stays as it is.
+    ///
+    /// # Errors
+    /// `Io` when it cannot be written.
+    pub fn choose(&self, key: Key, value: Option<&str>) -> Result<()> {
+        let file = self.file();
+        let text = match std::fs::read_to_string(&file) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            text => text.at("read", &file)?,
+        };
+        let mut document: toml_edit::DocumentMut =
+            text.parse().map_err(|error| Error::invalid(format!("`{}`: {error}", file.display())))?;
+        match value {
+            Some(value) => drop(document.insert(key.name(), toml_edit::value(value))),
+            None => drop(document.remove(key.name())),
+        }
+        self.home.create()?;
+        files::replace(&file, document.to_string().as_bytes())
     }
 
     /// The value of `key` and what decided it; `flag` is what the command line says.
@@ -374,8 +405,28 @@ mod tests {
         let error = read_config(&file).unwrap_err();
         assert!(error.to_string().contains("modle"), "{error}");
         assert!(error.advice().is_some_and(|hint| {
-            hint.starts_with("keys: collection, embedder, model, prompt, rerank, device, qdrant_url;")
+            hint.starts_with(
+                "keys: collection, embedder, model, adapter, prompt, rerank, device, qdrant_url;",
+            )
         }));
+    }
+
+    #[test]
+    fn choosing_changes_one_key_and_leaves_the_rest_of_the_file_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::locate(Some(&folder.path().join(".incontext")), folder.path());
+        let places = Places { root: "/w".into(), here: "/w".into() };
+        let (home_source, server_source) = (Source::Default, Source::Default);
+        let settings = Settings { home, places, home_source, server_source, folder: FolderConfig::default() };
+        settings.choose(Key::Adapter, Some("a")).unwrap();
+        assert_eq!(std::fs::read_to_string(settings.file()).unwrap(), "adapter = \"a\"\n");
+        let text = "# mine\nmodel = 'x' # why\n\n[openai]\nbase_url = \"u\"\n";
+        std::fs::write(settings.file(), text).unwrap();
+        settings.choose(Key::Adapter, Some("b")).unwrap();
+        let chosen = read_config(&settings.file()).unwrap();
+        assert_eq!((chosen.adapter.as_deref(), chosen.model.as_deref()), (Some("b"), Some("x")));
+        settings.choose(Key::Adapter, None).unwrap();
+        assert_eq!(std::fs::read_to_string(settings.file()).unwrap(), text);
     }
 
     #[test]

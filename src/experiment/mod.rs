@@ -29,7 +29,7 @@
 //!         Library::default().load(name)
 //!     }
 //! #   fn model(&self, model: &str) -> String { model.to_owned() }
-//! #   fn fingerprint(&self, model: &str) -> Result<String> { Ok(model.to_owned()) }
+//! #   fn fingerprint(&self, model: &str, adapter: &str) -> Result<String> { Ok(format!("{model} {adapter}")) }
 //! #   fn embed(&self, _: &[&str]) -> Result<Vec<Vec<f32>>> { Err(Error::invalid("no encoder")) }
 //! #   fn documents(&self, _: Option<&str>) -> Result<Documents> { Err(Error::not_found("no collection")) }
 //!     // ... and names, fingerprints, vectors and collections.

@@ -36,7 +36,7 @@ pub trait Resources: Sync {
     ///
     /// # Errors
     /// `NotFound` for a model that is not there.
-    fn fingerprint(&self, model: &str) -> Result<String>;
+    fn fingerprint(&self, model: &str, adapter: &str) -> Result<String>;
 
     /// # Errors
     /// What is wrong with the model, or with the adapter for it.
@@ -236,7 +236,7 @@ impl Plan {
         values
     }
 
-    /// A hash over everything that decides the rows of a cell. `model` is the fingerprint of its model.
+    /// A hash over everything that decides the rows of a cell. `model` is the fingerprint of its model under its adapter.
     pub fn key(&self, cell: &Cell, model: &str) -> String {
         let Experiment { task, data, pool, values, run, asserts, .. } = &self.experiment;
         let template = self.template(cell);

@@ -60,7 +60,7 @@ impl Plan {
     /// # Errors
     /// `NotFound` for a model that is not there, and as the folder fails.
     pub fn settle(&mut self, resources: &dyn Resources, folder: &Folder) -> Result<()> {
-        let key = |cell: &Cell| Ok(self.key(cell, &resources.fingerprint(&cell.model)?));
+        let key = |cell: &Cell| Ok(self.key(cell, &resources.fingerprint(&cell.model, &cell.adapter)?));
         let keys: Vec<String> = self.cells.iter().map(key).collect::<Result<_>>()?;
         let twice = (1..keys.len()).find(|&at| keys[..at].contains(&keys[at]));
         if let Some(at) = twice {
@@ -145,11 +145,12 @@ impl Run<'_> {
                 self.resources.generator(model, adapter)?
             }
         };
-        let fingerprint = format!("{} {adapter}", self.resources.fingerprint(model)?);
+        let fingerprint = self.resources.fingerprint(model, adapter)?;
         let judge = match &plan.experiment.run.judge {
-            Some(judge) if plan.is_graded() => {
-                Some((self.resources.generator(judge, NO_ADAPTER)?, self.resources.fingerprint(judge)?))
-            }
+            Some(judge) if plan.is_graded() => Some((
+                self.resources.generator(judge, NO_ADAPTER)?,
+                self.resources.fingerprint(judge, NO_ADAPTER)?,
+            )),
             _ => None,
         };
         let library = Library::of(plan);

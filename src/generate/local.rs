@@ -1,5 +1,6 @@
 //! A causal model on this machine: prefill the prompt, then decode token by token over a cache.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,6 +26,10 @@ pub struct LocalGenerator {
     adapter: Arc<dyn Adapter>,
     /// What the adapter is called, where there is one.
     adapter_name: Option<String>,
+    /// Whether it was measured to write well, whatever its size.
+    trusted: bool,
+    device: Device,
+    precision: Precision,
     /// Tells this model, with its adapter, from all others.
     mark: Arc<()>,
 }
@@ -58,8 +63,9 @@ impl LocalGenerator {
         model.transformer = model.transformer.quantised(precision)?;
         let (name, path) = (name.to_owned(), path.to_owned());
         let (model, tokenizer) = (Arc::new(model), Arc::new(tokenizer));
-        let (adapter, mark) = (Arc::new(Bare), Arc::default());
-        Ok(Self { name, path, model, tokenizer, adapter, adapter_name: None, mark })
+        let (adapter, mark, device) = (Arc::new(Bare), Arc::default(), device.clone());
+        let (adapter_name, trusted) = (None, false);
+        Ok(Self { name, path, model, tokenizer, adapter, adapter_name, trusted, device, precision, mark })
     }
 
     /// The same model as `adapter`, called `name`, changes it, for everything that it reads from now on. What does not depend
@@ -70,6 +76,33 @@ impl LocalGenerator {
     pub fn with_adapter(self, name: &str, adapter: Arc<dyn Adapter>) -> Result<Self> {
         let adapter = Arithmetic::Exact.of(|| prepared(&self.model.transformer, adapter))?;
         Ok(Self { adapter, adapter_name: Some(name.to_owned()), mark: Arc::default(), ..self })
+    }
+
+    /// The same model with `weights` in place of its own of those names. It shares nothing with other copies.
+    ///
+    /// # Errors
+    /// `Corrupt`, naming it, for a tensor that the model does not have in this shape.
+    pub fn with_weights(self, weights: BTreeMap<String, Tensor>) -> Result<Self> {
+        let mut model = Model::load_over(&self.path, &self.device, weights)?;
+        model.transformer = model.transformer.quantised(self.precision)?;
+        Ok(Self { model: Arc::new(model), mark: Arc::default(), ..self })
+    }
+
+    /// The same model, called after what was made of it.
+    #[must_use]
+    pub fn named(self, adapter: &str) -> Self {
+        Self { adapter_name: Some(adapter.to_owned()), ..self }
+    }
+
+    /// The same model, as one that was measured to write well or not.
+    #[must_use]
+    pub fn trusted(self, trusted: bool) -> Self {
+        Self { trusted, ..self }
+    }
+
+    /// Whether it was measured to write well, whatever its size.
+    pub fn is_trusted(&self) -> bool {
+        self.trusted
     }
 
     /// What the adapter is called, where there is one.

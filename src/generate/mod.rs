@@ -107,6 +107,19 @@ impl Generator {
         }
     }
 
+    /// What the adapter over the model is called, where there is one.
+    pub fn adapter(&self) -> Option<&str> {
+        match self {
+            Self::Local(model) => model.adapter_name(),
+            Self::Http(_) | Self::Scripted(_) => None,
+        }
+    }
+
+    /// Whether it was measured to write well, whatever its size.
+    pub fn is_trusted(&self) -> bool {
+        matches!(self, Self::Local(model) if model.is_trusted())
+    }
+
     /// Counts tokens and lays out chats as the model reads them; `None` where only the endpoint knows.
     pub fn tokenizer(&self) -> Option<&Tokenizer> {
         match self {

@@ -1,9 +1,10 @@
 //! A model as it lies on disk: network, tokenizer and whatever head the weights carry.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 
 use super::config::Config;
 use super::gguf::Gguf;
@@ -44,6 +45,25 @@ impl Model {
     /// The same with every weight a variable, for checking gradients.
     pub fn load_trainable(path: &Path, device: &Device) -> Result<(Self, Params)> {
         Self::open(path, device, true)
+    }
+
+    /// The same with `tensors` in place of its own of those names.
+    ///
+    /// # Errors
+    /// `Corrupt`, naming it, for a tensor that the model does not have, or has in another shape.
+    pub fn load_over(path: &Path, device: &Device, tensors: BTreeMap<String, Tensor>) -> Result<Self> {
+        let place = |e: Error| e.within(path.display());
+        let (config, weights, tokenizer) = Self::parts(path, device).map_err(place)?;
+        let mut weights = weights.over(tensors);
+        let transformer = Transformer::load(config, &mut weights, device).map_err(place)?;
+        let classifier = Classifier::load(&transformer.config, &weights).map_err(place)?;
+        if let Some(name) = weights.unused() {
+            return Err(place(
+                Error::corrupt(format!("the model has no tensor `{name}`"))
+                    .hint("the tensors were trained on another model"),
+            ));
+        }
+        Ok(Self { transformer, classifier, tokenizer })
     }
 
     fn open(path: &Path, device: &Device, trainable: bool) -> Result<(Self, Params)> {

@@ -4,7 +4,7 @@
 //! weights gets variables, registered under the same names.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use candle_core::safetensors::MmapedSafetensors;
@@ -22,6 +22,10 @@ pub struct Weights {
     /// Put before every name: `model.` when the file holds the trunk under a head, empty when bare.
     trunk: String,
     params: Option<RefCell<Params>>,
+    /// In place of what the source has.
+    over: BTreeMap<String, Tensor>,
+    /// Names of those that were asked for.
+    used: RefCell<BTreeSet<String>>,
 }
 
 enum Source {
@@ -53,7 +57,8 @@ impl Weights {
     }
 
     fn new(source: Source, device: &Device) -> Self {
-        Self { source, device: device.clone(), trunk: String::new(), params: None }
+        let (over, used) = (BTreeMap::new(), RefCell::default());
+        Self { source, device: device.clone(), trunk: String::new(), params: None, over, used }
     }
 
     /// Hands out variables from here on; [`Weights::into_params`] returns them.
@@ -61,6 +66,18 @@ impl Weights {
     pub fn trainable(mut self) -> Self {
         self.params = Some(RefCell::default());
         self
+    }
+
+    /// Takes each of `tensors` for the source's own of that name.
+    #[must_use]
+    pub fn over(self, tensors: BTreeMap<String, Tensor>) -> Self {
+        Self { over: tensors, ..self }
+    }
+
+    /// The name of a tensor that was to stand in for one that nobody asked for.
+    pub(super) fn unused(&self) -> Option<&str> {
+        let used = self.used.borrow();
+        self.over.keys().map(String::as_str).find(|name| !used.contains(*name))
     }
 
     /// The variables handed out.
@@ -80,6 +97,9 @@ impl Weights {
     }
 
     pub fn contains(&self, name: &str) -> bool {
+        if self.over.contains_key(name) {
+            return true;
+        }
         match &self.source {
             Source::Safetensors(files) => files.get(name).is_ok(),
             Source::Gguf(gguf) => gguf.contains(name),
@@ -113,6 +133,9 @@ impl Weights {
 
     /// The number of rows of a matrix, without loading it.
     pub fn rows(&self, name: &str) -> Option<usize> {
+        if let Some(tensor) = self.over.get(name) {
+            return tensor.dims().first().copied();
+        }
         match &self.source {
             Source::Safetensors(files) => files.get(name).ok()?.shape().first().copied(),
             Source::Gguf(gguf) => gguf.rows(name),
@@ -141,6 +164,10 @@ impl Weights {
     }
 
     fn load(&self, name: &str) -> Result<Tensor> {
+        if let Some(tensor) = self.over.get(name) {
+            self.used.borrow_mut().insert(name.to_owned());
+            return Ok(tensor.to_device(&self.device)?.to_dtype(DType::F32)?);
+        }
         let missing = || {
             Error::corrupt(format!("the weights hold no tensor `{name}`"))
                 .hint("config.json and the weights are not of one model, or a shard is missing")

@@ -73,7 +73,8 @@ impl KvCache {
     /// # Errors
     /// As a tensor operation fails when the layer holds fewer.
     pub fn held(&self, layer: usize, sequence: usize, rows: usize) -> Result<(Tensor, Tensor)> {
-        let Some((k, v)) = self.rows[sequence].layers.get(layer).filter(|_| rows <= self.length(sequence)) else {
+        let Some((k, v)) = self.rows[sequence].layers.get(layer).filter(|_| rows <= self.length(sequence))
+        else {
             return Err(Error::invalid(format!("the cache does not hold {rows} rows of layer {layer}")));
         };
         Ok((k.narrow(0, 0, rows)?, v.narrow(0, 0, rows)?))

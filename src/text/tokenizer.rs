@@ -9,6 +9,7 @@ use std::path::Path;
 
 use candle_core::quantized::gguf_file;
 use serde::{Deserialize, Serialize};
+use tokenizers::processors::template::TemplateProcessing;
 
 use crate::error::{Error, IoContext, Result};
 use crate::text::gguf_tokenizer;
@@ -190,6 +191,35 @@ impl Tokenizer {
     /// The text of `ids`, special tokens left out.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
         self.inner.decode(ids, true).map_err(failed)
+    }
+
+    /// The files of a model's directory that hold this tokenizer: names and contents.
+    ///
+    /// # Errors
+    /// `Invalid` when it cannot be written down.
+    pub fn files(&self) -> Result<Vec<(&'static str, String)>> {
+        let token = |id: Option<u32>| id.and_then(|id| self.inner.id_to_token(id));
+        let mut inner = self.inner.clone();
+        if let Some((bos, name)) = self.bos.filter(|_| self.begins_with_bos).zip(token(self.bos)) {
+            let around = TemplateProcessing::builder()
+                .try_single(format!("{name} $A"))
+                .and_then(|builder| builder.try_pair(format!("{name} $A {name} $B")))
+                .map_err(|error| Error::invalid(format!("tokenizer: {error}")))?
+                .special_tokens(vec![(name, bos)])
+                .build()
+                .map_err(|error| Error::invalid(format!("tokenizer: {error}")))?;
+            inner.with_post_processor(Some(around));
+        }
+        let about = serde_json::json!({
+            "bos_token": token(self.bos), "eos_token": token(self.end), "chat_template": self.chat_template,
+            "tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": false,
+        });
+        let generation = serde_json::json!({ "bos_token_id": self.bos, "eos_token_id": self.eos });
+        Ok(vec![
+            ("tokenizer.json", inner.to_string(false).map_err(failed)?),
+            ("tokenizer_config.json", about.to_string()),
+            ("generation_config.json", generation.to_string()),
+        ])
     }
 
     pub fn bos(&self) -> Option<u32> {

@@ -36,7 +36,7 @@ impl Resources for Planted {
         model.to_owned()
     }
 
-    fn fingerprint(&self, model: &str) -> Result<String> {
+    fn fingerprint(&self, model: &str, _: &str) -> Result<String> {
         Ok(format!("{model} {} {}", self.effect, self.seed))
     }
 
@@ -133,8 +133,8 @@ impl Resources for Tiny {
         model.to_owned()
     }
 
-    fn fingerprint(&self, model: &str) -> Result<String> {
-        Ok(model.to_owned())
+    fn fingerprint(&self, model: &str, adapter: &str) -> Result<String> {
+        Ok(format!("{model} {adapter}"))
     }
 
     fn generator(&self, model: &str, adapter: &str) -> Result<Generator> {

@@ -25,6 +25,7 @@ pub enum Command<'a> {
     Prompt,
     /// `None` asks which.
     Model(Option<&'a str>),
+    Adapter(Option<&'a str>),
     Collection(Option<&'a str>),
     Answer(Option<How>),
     Save {
@@ -36,13 +37,14 @@ pub enum Command<'a> {
 }
 
 /// What is typed, and what it does.
-const HELP: [(&str, &str); 11] = [
+const HELP: [(&str, &str); 12] = [
     ("= QUESTION", "ask it to the letter, whatever was said before"),
     ("/sources", "the citations of the last answer, and the passages it was made from"),
     ("/prompt", "what the model read for the last answer, and what did not fit"),
     ("/new", "forget the conversation"),
     ("/save FILE", "write the conversation as Markdown; /save! replaces a file"),
     ("/model NAME", "switch the generator; without NAME, say which"),
+    ("/adapter NAME", "switch the adapter over it, `none` for the model as it is; without NAME, say which"),
     ("/collection NAME", "ask another collection; without NAME, say which"),
     ("/answer HOW", "auto, extractive or generate; without HOW, say which"),
     ("/help", "this list"),
@@ -87,6 +89,7 @@ pub fn parse(line: &str) -> Result<Typed<'_>> {
         "new" => alone(Command::New)?,
         "quit" | "exit" | "q" => alone(Command::Quit)?,
         "model" => Command::Model(given),
+        "adapter" => Command::Adapter(given),
         "collection" => Command::Collection(given),
         "answer" => Command::Answer(given.map(how).transpose()?),
         "save" | "save!" => {

@@ -10,11 +10,13 @@ use serde_json::json;
 
 use super::turn::{Event, Job, Prompts, ShownPrompt, Source, matching};
 use super::{Chat, save, work};
+use crate::adapters::registry;
 use crate::cli::answers::{How, Loaded};
 use crate::cli::ask;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::printer::Printer;
 use crate::cli::settings::{Key, Settings, Source as Decided};
+use crate::cli::tuned::{Adapted, Chosen};
 use crate::cli::{load, narrow, tidy};
 use crate::embed::Embedder;
 use crate::engine::ask::{FORMAT, is_fit};
@@ -41,8 +43,8 @@ pub struct Session<'a> {
     embedder: Arc<Embedder>,
     reranker: Option<Arc<CrossEncoder>>,
     how: How,
-    /// As it was named.
-    model: String,
+    /// As they were named.
+    chosen: Chosen,
     /// Loaded once it may have something to write.
     generator: Option<Arc<Generator>>,
     conversation: Conversation,
@@ -72,7 +74,7 @@ impl<'a> Session<'a> {
         let answer = if chosen.source == Decided::Default { ANSWER } else { &chosen.value };
         let prompts = Prompts { answer: library.load(answer)?, rewrite: library.load(REWRITE)? };
         let loading = |model: &str| say_loading(model, printer);
-        let Loaded { device, embedder, reranker, model, generator } =
+        let Loaded { device, embedder, reranker, chosen, generator } =
             command.with.load(&opened, command.answer, settings, &loading)?;
         Ok(Self {
             printer,
@@ -88,7 +90,7 @@ impl<'a> Session<'a> {
             embedder: Arc::new(embedder),
             reranker: reranker.map(Arc::new),
             how: command.answer,
-            model,
+            chosen,
             generator: generator.map(Arc::new),
             conversation: Conversation::default(),
             last: Last::default(),
@@ -112,7 +114,7 @@ impl<'a> Session<'a> {
             filter: self.filter.clone(),
             embedder: Arc::clone(&self.embedder),
             reranker: self.reranker.clone(),
-            generator: self.generator.clone().filter(|_| self.how.needs(&self.model)),
+            generator: self.generator.clone().filter(|_| self.how.needs(&self.chosen)),
             answering: self.how.into(),
             prompts: Arc::clone(&self.prompts),
             k: self.k,
@@ -268,14 +270,14 @@ impl<'a> Session<'a> {
 
     /// The model, and what it does.
     pub fn model(&self) -> String {
-        let generator = self.generator.as_deref().filter(|_| self.how.needs(&self.model));
+        let generator = self.generator.as_deref().filter(|_| self.how.needs(&self.chosen));
         let does = match (self.how, generator.is_some_and(is_fit)) {
             (How::Extractive, _) => "not asked: answers are quoted",
             (How::Auto, false) => "too small to be asked: answers are quoted",
             (_, true) => "writes answers, and rewrites questions that lean on others",
             (How::Generate, false) => "writes answers",
         };
-        format!("{} ({does})", self.model)
+        format!("{} ({does})", self.chosen.name())
     }
 
     /// The name of the way answers come about.
@@ -283,29 +285,47 @@ impl<'a> Session<'a> {
         format!("{:?}", self.how).to_lowercase()
     }
 
+    /// What is over the model, or nothing.
+    pub fn adapter(&self) -> &str {
+        self.chosen.adapter.as_ref().map_or(registry::NONE, |adapter| &adapter.name)
+    }
+
+    /// The model as it is.
+    ///
     /// # Errors
     /// As [`load::generator`]; then the model is the one it was.
     pub fn switch_model(&mut self, name: &str) -> Result<()> {
-        self.generate_with(name, self.how)
+        self.generate_with(Chosen::bare(name), self.how)
+    }
+
+    /// # Errors
+    /// As [`load::generator`], and `NotFound` for an adapter that is not there; then the model is the one it was.
+    pub fn switch_adapter(&mut self, name: &str) -> Result<()> {
+        let model = self.chosen.model.clone();
+        let adapter = match name {
+            registry::NONE | "base" => None,
+            name => Some(Adapted::find(name, &self.settings)?),
+        };
+        self.generate_with(Chosen { model, adapter }, self.how)
     }
 
     /// # Errors
     /// As [`load::generator`], when the answer needs a model; then it comes about as it did.
     pub fn switch_answering(&mut self, how: How) -> Result<()> {
-        self.generate_with(&self.model.clone(), how)
+        self.generate_with(self.chosen.clone(), how)
     }
 
-    fn generate_with(&mut self, name: &str, how: How) -> Result<()> {
-        let there = name == self.model && self.generator.is_some();
-        if how.needs(name) && !there {
-            let (name, device) = (name.to_owned(), self.device.clone());
+    fn generate_with(&mut self, chosen: Chosen, how: How) -> Result<()> {
+        let there = chosen == self.chosen && self.generator.is_some();
+        if how.needs(&chosen) && !there {
+            let (wanted, device) = (chosen.clone(), self.device.clone());
             let settings = Arc::clone(&self.settings);
-            say_loading(&name, self.printer);
-            self.generator = Some(Arc::new(self.load(move || load::generator(&name, &device, &settings))?));
+            say_loading(&chosen.model, self.printer);
+            self.generator = Some(Arc::new(self.load(move || load::generator(&wanted, &device, &settings))?));
         } else if !there {
             self.generator = None;
         }
-        (self.model, self.how) = (name.to_owned(), how);
+        (self.chosen, self.how) = (chosen, how);
         self.printer.note(format!("answers: {}; model: {}", self.answering(), self.model()));
         Ok(())
     }

@@ -7,6 +7,7 @@ use super::{Encoders, Report, count};
 use crate::bytes::size;
 use crate::cli::load;
 use crate::cli::settings::{Key, Setting, Settings, Source};
+use crate::cli::tuned::Chosen;
 use crate::error::Error;
 use crate::hub::{self, Hub, State, Status};
 
@@ -87,7 +88,10 @@ fn generator(hub: &Hub, setting: &Setting, settings: &Settings, deep: bool, repo
     }
     match hub.resolve(&setting.value) {
         Ok(model) if !deep => report.ok(subject, format!("`{}`", model.path.display())),
-        Ok(_) => match settings.device(None).and_then(|on| load::generator(&setting.value, &on, settings)) {
+        Ok(_) => match settings
+            .device(None)
+            .and_then(|on| load::generator(&Chosen::bare(&setting.value), &on, settings))
+        {
             Ok(_) => report.ok(subject, "loads"),
             Err(error) => report.error(subject, &error, "name another with --model"),
         },

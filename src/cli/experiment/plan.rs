@@ -36,7 +36,7 @@ pub fn run(command: &Plan, settings: &Settings, printer: &Printer) -> Result<End
     let resources = FromSettings::new(settings, settings.device(None::<device::Kind>)?);
     let plan = Experimental::new(Experiment::read(&command.file)?, &resources)?;
     for cell in &plan.cells {
-        resources.fingerprint(&cell.model)?;
+        resources.fingerprint(&cell.model, &cell.adapter)?;
     }
     let experiment = &plan.experiment;
     let rows = plan.cells.len() * plan.items.len() * experiment.run.repeats;

@@ -2,6 +2,7 @@
 
 use crate::cli::load;
 use crate::cli::settings::Settings;
+use crate::cli::tuned::Chosen;
 use crate::error::{Error, Result};
 use crate::generate::{Generator, Reading};
 use crate::hub;
@@ -25,7 +26,11 @@ impl Reader {
             return Ok(Self::Nobody(counts.ok()));
         };
         if load::is_served(name) {
-            return Ok(Self::Endpoint(load::generator(name, &candle_core::Device::Cpu, settings)?));
+            return Ok(Self::Endpoint(load::generator(
+                &Chosen::bare(name),
+                &candle_core::Device::Cpu,
+                settings,
+            )?));
         }
         Ok(Self::Local(Reading::load(&hub::resolve(name)?.path)?))
     }

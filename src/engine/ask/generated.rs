@@ -26,6 +26,7 @@ impl Ask<'_> {
         let fitted = self.prompt(generation, question, passages)?;
         let Prompt { name, version, params, .. } = &fitted.prompt;
         answer.model = Some(generator.name().to_owned());
+        answer.adapter = generator.adapter().map(str::to_owned);
         answer.prompt = Some(PromptName { name: name.clone(), version: version.clone() });
         let layout = &fitted.prompt.layout;
         let text = generator.render(layout)?;

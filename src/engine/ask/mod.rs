@@ -39,9 +39,10 @@ const SMALL: usize = 300_000_000;
 /// Below this many parameters a model that is merely prompted tends to garble what it reads (arXiv 2603.11513).
 const FIT_TO_GENERATE: usize = 1_000_000_000;
 
-/// Whether a model that is merely prompted can be trusted with the wording; one of unknown size was named on purpose.
+/// Whether a model can be trusted with the wording: one that was tuned to and measured, or one that is merely prompted and
+/// large enough; one of unknown size was named on purpose.
 pub fn is_fit(generator: &Generator) -> bool {
-    generator.parameters().is_none_or(|size| size >= FIT_TO_GENERATE)
+    generator.is_trusted() || generator.parameters().is_none_or(|size| size >= FIT_TO_GENERATE)
 }
 
 /// What the gate goes by when `question` is asked: what there is to calibrate it on.

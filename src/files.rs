@@ -24,6 +24,18 @@ pub fn replace_with(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()
     Ok(())
 }
 
+/// [`replace`] for what writes files itself: `write` gets the path of one beside `path`, empty, to fill.
+///
+/// # Errors
+/// As [`replace`], and whatever `write` says.
+pub fn replace_at(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let aside = aside(path, |_| Ok(()))?;
+    write(aside.path())?;
+    aside.as_file().sync_all().at("write", path)?;
+    aside.persist(path).map_err(|error| error.error).at("write", path)?;
+    Ok(())
+}
+
 /// [`replace`] where nothing is yet.
 ///
 /// # Errors
@@ -105,6 +117,20 @@ mod tests {
         replace(&file, b"one").unwrap();
         let failed = replace_with(&file, |file| {
             file.write_all(b"tw").at("write", "file")?;
+            Err(crate::Error::invalid("no more"))
+        });
+        assert!(failed.is_err());
+        assert_eq!(std::fs::read(&file).unwrap(), b"one");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_that_is_written_by_path_is_there_whole_or_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        replace_at(&file, |aside| std::fs::write(aside, b"one").at("write", aside)).unwrap();
+        let failed = replace_at(&file, |aside| {
+            std::fs::write(aside, b"tw").at("write", aside)?;
             Err(crate::Error::invalid("no more"))
         });
         assert!(failed.is_err());

@@ -95,6 +95,7 @@ pub mod prompt;
 mod random;
 pub mod retrieve;
 pub mod text;
+pub mod train;
 pub mod web;
 
 pub use error::{Error, Result};

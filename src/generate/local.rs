@@ -156,7 +156,7 @@ impl LocalGenerator {
     }
 
     pub(super) fn render(&self, layout: &Layout) -> Result<String> {
-        laid_out(&self.tokenizer, layout)
+        layout.rendered(&self.tokenizer)
     }
 
     pub(super) fn generate(
@@ -242,14 +242,6 @@ pub(super) fn writes(path: &Path, config: &Config, tokenizer: Option<Tokenizer>)
         Error::not_found(format!("`{}` has no tokenizer.json", path.display()))
             .hint("save the tokenizer beside the weights")
     })
-}
-
-/// In the model's own chat layout where it has one.
-pub(super) fn laid_out(tokenizer: &Tokenizer, layout: &Layout) -> Result<String> {
-    match layout {
-        Layout::Chat(messages) if tokenizer.has_chat_template() => tokenizer.render_chat(messages),
-        layout => Ok(layout.text()),
-    }
 }
 
 fn draw(sampling: &Sampling) -> Draw {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::local::{laid_out, writes};
+use super::local::writes;
 use crate::error::Result;
 use crate::models::Model;
 use crate::text::layout::Layout;
@@ -41,7 +41,7 @@ impl Reading {
     /// # Errors
     /// `Invalid` when the model's chat template refuses the turns.
     pub fn render(&self, layout: &Layout) -> Result<String> {
-        laid_out(&self.tokenizer, layout)
+        layout.rendered(&self.tokenizer)
     }
 
     /// Tokens of `text`.

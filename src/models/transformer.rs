@@ -1,5 +1,7 @@
 //! One transformer for every family: embeddings, blocks, final norm, head.
 
+use std::ops::Range;
+
 use candle_core::{Device, Tensor};
 
 use super::batch::Batch;
@@ -8,7 +10,8 @@ use super::loader::Loader;
 use super::weights::Weights;
 use crate::error::{Error, Result};
 use crate::nn::{
-    Angles, Block, Linear, Memory, Norm, Packing, Pass, Precision, Rope, RopeScaling, Site, Surroundings,
+    Adapter, Angles, Block, KvCache, Linear, Memory, Mode, Norm, Packing, Pass, Precision, Rope, RopeScaling,
+    Site, Surroundings,
 };
 
 /// A loaded network. `forward` keeps no state, so many requests may share one.
@@ -23,6 +26,25 @@ pub struct Transformer {
     /// Of layers that see only what is near.
     near_rope: Option<Rope>,
     device: Device,
+}
+
+/// One pass on its way through the blocks.
+struct Journey<'a> {
+    adapter: &'a dyn Adapter,
+    cache: Option<&'a mut KvCache>,
+    mode: Mode,
+    /// What attention may look at besides the tokens, a layer each.
+    memories: Vec<Option<Memory>>,
+    /// The rows of the longest prefix among them.
+    prefix: usize,
+    /// `(n, H)`, put before each sequence.
+    prompt: Option<Tensor>,
+    virtual_rows: usize,
+    /// Of the sequences behind their virtual rows.
+    packing: Packing,
+    positions: Vec<u32>,
+    angles: Option<Angles>,
+    near_angles: Option<Angles>,
 }
 
 pub(super) struct Embedding {
@@ -85,6 +107,39 @@ impl Transformer {
     /// `TooLong` beyond the model's context, `Mismatch` when another adapter filled the cache, `Invalid` for ids the
     /// vocabulary lacks.
     pub fn forward(&self, batch: &Batch, pass: Pass) -> Result<Tensor> {
+        let mut journey = self.journey(batch, pass)?;
+        let x = self.enter(batch, &journey)?;
+        let x = self.through(0..self.blocks.len(), x, &mut journey)?;
+        self.leave(x, journey)
+    }
+
+    /// What leaves the lowest `layers` blocks, for [`Self::forward_from`]: `(N, H)`, the adapter's rows before those of each
+    /// sequence.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn trunk(&self, layers: usize, batch: &Batch, adapter: &dyn Adapter) -> Result<Tensor> {
+        let mut journey = self.journey(batch, Pass { adapter, cache: None, mode: Mode::Eval })?;
+        let x = self.enter(batch, &journey)?;
+        self.through(0..layers.min(self.blocks.len()), x, &mut journey)
+    }
+
+    /// [`Self::forward`] of what the lowest `layers` blocks made of `batch`.
+    ///
+    /// # Errors
+    /// As [`Self::forward`]; `Invalid` when `trunk` has not the rows of `batch`.
+    pub fn forward_from(&self, layers: usize, trunk: &Tensor, batch: &Batch, pass: Pass) -> Result<Tensor> {
+        let mut journey = self.journey(batch, pass)?;
+        if trunk.dims() != [journey.packing.rows(), self.config.shape.hidden] {
+            return Err(Error::invalid(format!("{:?} is no trunk of this batch", trunk.shape())));
+        }
+        let x =
+            self.through(layers.min(self.blocks.len())..self.blocks.len(), trunk.clone(), &mut journey)?;
+        self.leave(x, journey)
+    }
+
+    /// Looks where the pass starts, and asks the adapter what it brings.
+    fn journey<'a>(&self, batch: &Batch, pass: Pass<'a>) -> Result<Journey<'a>> {
         let Pass { adapter, mut cache, mode } = pass;
         self.check(batch)?;
         if let Some(cache) = cache.as_deref_mut() {
@@ -121,24 +176,49 @@ impl Transformer {
         };
         let starts: Vec<usize> = (0..packing.len()).map(start).collect();
         let positions = self.positions(&packing, &starts)?;
-
-        let types = types(batch, virtual_rows);
-        let words = self.embed(batch, prompt.as_ref())?; // (N, H), virtual rows in place
-        let mut x = self.embedding.finish(words, &positions, &types, &self.device)?;
         let angles = |rope: &Option<Rope>| -> Result<Option<Angles>> {
             rope.as_ref().map(|rope| rope.angles(&positions, &self.device)).transpose()
         };
         let (angles, near_angles) = (angles(&self.rope)?, angles(&self.near_rope)?);
-        let around = Surroundings {
+        Ok(Journey {
             adapter,
+            cache,
             mode,
-            packing: &packing,
-            angles: angles.as_ref(),
-            near_angles: near_angles.as_ref(),
+            memories,
+            prefix,
+            prompt,
+            virtual_rows,
+            packing,
+            positions,
+            angles,
+            near_angles,
+        })
+    }
+
+    /// What enters the first block: `(N, H)`, virtual rows in place.
+    fn enter(&self, batch: &Batch, journey: &Journey) -> Result<Tensor> {
+        let types = types(batch, journey.virtual_rows);
+        let words = self.embed(batch, journey.prompt.as_ref())?;
+        self.embedding.finish(words, &journey.positions, &types, &self.device)
+    }
+
+    fn through(&self, layers: Range<usize>, mut x: Tensor, journey: &mut Journey) -> Result<Tensor> {
+        let around = Surroundings {
+            adapter: journey.adapter,
+            mode: journey.mode,
+            packing: &journey.packing,
+            angles: journey.angles.as_ref(),
+            near_angles: journey.near_angles.as_ref(),
         };
-        for (block, memory) in self.blocks.iter().zip(&memories) {
-            x = block.forward(&x, &around, memory.as_ref(), cache.as_deref_mut())?;
+        for (block, memory) in self.blocks[layers.clone()].iter().zip(&journey.memories[layers]) {
+            x = block.forward(&x, &around, memory.as_ref(), journey.cache.as_deref_mut())?;
         }
+        Ok(x)
+    }
+
+    /// What the last block gave, as heads take it.
+    fn leave(&self, mut x: Tensor, journey: Journey) -> Result<Tensor> {
+        let Journey { cache, prefix, virtual_rows, packing, .. } = journey;
         if let Some(cache) = cache {
             for (row, range) in packing.ranges().enumerate().take(cache.sequences()) {
                 let prefix = if cache.is_empty(row) { prefix } else { 0 };

@@ -52,6 +52,30 @@ impl Params {
         self.vars.iter().map(copy).collect()
     }
 
+    /// Puts back what [`Self::snapshot`] took, in place.
+    ///
+    /// # Errors
+    /// `Mismatch`, naming the parameter that the snapshot lacks or has in another shape; nothing is changed then.
+    pub fn restore(&self, snapshot: &BTreeMap<String, Tensor>) -> Result<()> {
+        for (name, var) in self.iter() {
+            match snapshot.get(name) {
+                Some(value) if value.shape() == var.shape() => {}
+                Some(value) => {
+                    return Err(Error::mismatch(format!(
+                        "parameter `{name}` is {:?}, its snapshot {:?}",
+                        var.dims(),
+                        value.dims()
+                    )));
+                }
+                None => return Err(Error::mismatch(format!("the snapshot has no parameter `{name}`"))),
+            }
+        }
+        for (name, var) in self.iter() {
+            var.set(&snapshot[name])?;
+        }
+        Ok(())
+    }
+
     /// Each parameter's gradient, `None` for those the loss did not reach.
     pub fn gradients<'a>(
         &'a self,

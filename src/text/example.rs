@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 /// Names of what comes in, the first that a row has.
 const INPUTS: [&str; 3] = ["input", "question", "text"];
 /// Names of what is right, the first that a row has; the others are no input either.
-const ANSWERS: [&str; 5] = ["answers", "answer", "output", "label_text", "label"];
+pub const ANSWERS: [&str; 5] = ["answers", "answer", "output", "label_text", "label"];
 /// What has to hold of an output for this row, in `eval::assertion`'s words: a model is told it no more than the answer.
 pub const ASSERT: &str = "assert";
 

@@ -4,7 +4,8 @@
 
 use serde::Serialize;
 
-use super::tokenizer::Message;
+use super::tokenizer::{Message, Tokenizer};
+use crate::error::Result;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -39,6 +40,17 @@ impl Layout {
             text.push_str(&message.content);
         }
         text
+    }
+
+    /// What a local model is given: turns in its own chat layout where it has one.
+    ///
+    /// # Errors
+    /// `Invalid` when the model's chat template refuses the turns.
+    pub fn rendered(&self, tokenizer: &Tokenizer) -> Result<String> {
+        match self {
+            Self::Chat(messages) if tokenizer.has_chat_template() => tokenizer.render_chat(messages),
+            layout => Ok(layout.text()),
+        }
     }
 
     /// For a person to read: each turn under a line that says whose it is, as in a template file.

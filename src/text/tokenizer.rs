@@ -232,6 +232,16 @@ impl Tokenizer {
         self.bos.or(self.end)
     }
 
+    /// The token that ends a text, as the model's configuration names it.
+    pub fn end(&self) -> Option<u32> {
+        self.end
+    }
+
+    /// A token as it stands in its vocabulary.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
     /// Ids that end a turn or a text.
     pub fn eos(&self) -> &[u32] {
         &self.eos
@@ -246,6 +256,18 @@ impl Tokenizer {
     /// # Errors
     /// `Invalid` without a chat template, or when the template itself refuses the conversation.
     pub fn render_chat(&self, messages: &[Message]) -> Result<String> {
+        self.render(messages, true)
+    }
+
+    /// The same of a conversation that is over: nobody is asked to go on.
+    ///
+    /// # Errors
+    /// As [`Self::render_chat`].
+    pub fn render_turns(&self, messages: &[Message]) -> Result<String> {
+        self.render(messages, false)
+    }
+
+    fn render(&self, messages: &[Message], asks: bool) -> Result<String> {
         let template = self.chat_template.as_deref().ok_or_else(|| {
             Error::invalid("this model has no chat template").hint("use a template that writes plain text")
         })?;
@@ -261,7 +283,7 @@ impl Tokenizer {
         env.render_str(
             template,
             minijinja::context! {
-                messages => messages, add_generation_prompt => true,
+                messages => messages, add_generation_prompt => asks,
                 // Qwen 3 would think aloud, and what it thinks is no answer.
                 enable_thinking => false,
                 bos_token => token(self.bos), eos_token => token(self.end),

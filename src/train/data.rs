@@ -1,0 +1,403 @@
+//! Lines of a person's file as rows: in which layout, which of it is learned, and whether it fits.
+//!
+//! A line is one of
+//!
+//! ```text
+//! {"prompt": ..., "completion": ...}           texts, or lists of turns {"role": ..., "content": ...}
+//! {"messages": [...]}                          every turn of the assistant is learned
+//! {"instruction": ..., "input": ..., "output": ...}    Alpaca's; `input` may be missing
+//! {"input": ..., "output": ...}                and whatever else `text::example` reads
+//! {"text": ...}                                all of it is learned
+//! {"text": ..., "label": ...}                  for classes
+//! ```
+//!
+//! The ids of a prompt are exactly those that asking makes of it, and an answer is a text of its own behind them, as a model
+//! writes it, with the token that ends its turn.
+
+use serde_json::{Map, Value};
+
+use super::row::Row;
+use crate::error::{Error, Result};
+use crate::text::example::{self, Columns, Example};
+use crate::text::layout::Layout;
+use crate::text::records::Source;
+use crate::text::tokenizer::{Message, Tokenizer};
+
+const WANTED: &str = "a JSON object a line: {\"prompt\": \"...\", \"completion\": \"...\"}; also `messages`, `instruction` and \
+                      `output`, `input` and `output`, or `text`";
+
+/// How lines become rows.
+pub struct Reading<'a> {
+    pub tokenizer: &'a Tokenizer,
+    pub kind: Kind,
+    pub style: Style,
+    /// Tokens a row may have.
+    pub window: usize,
+    pub too_long: TooLong,
+    /// What the file calls its columns, where that is none of the names above.
+    pub columns: Columns,
+    /// Which of its lines.
+    pub lines: example::Rows,
+    /// A row for each answer of a line with several, instead of the first alone.
+    pub every_answer: bool,
+}
+
+/// What is learned of a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// To write the answer.
+    Answers,
+    /// To tell the class: by a decoder or an encoder, out of those `known`; out of those in the file where none are.
+    Classes { causal: bool, known: Vec<String> },
+}
+
+/// How a prompt is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Style {
+    /// As turns of a chat, a text as one of the user's, where the model has a layout for them.
+    #[default]
+    Chat,
+    /// As it stands.
+    Plain,
+}
+
+/// What becomes of a row that does not fit the window. An answer that does not is an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TooLong {
+    /// It is left out, and counted.
+    #[default]
+    Drop,
+    /// Its prompt loses its beginning. A text of a class loses its end.
+    Cut,
+}
+
+/// The rows of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Data {
+    pub rows: Vec<Row>,
+    /// The classes that rows number, sorted unless they were known; none where rows have answers.
+    pub classes: Vec<String>,
+    /// Rows that were too long and left out, and those that were cut.
+    pub left_out: usize,
+    pub cut: usize,
+    /// blake3 of the file.
+    pub hash: String,
+}
+
+impl<'a> Reading<'a> {
+    /// Of answers, in the model's chat layout if it has one; what does not fit `window` tokens is left out.
+    pub fn new(tokenizer: &'a Tokenizer, window: usize) -> Self {
+        Self {
+            tokenizer,
+            kind: Kind::Answers,
+            style: Style::default(),
+            window,
+            too_long: TooLong::default(),
+            columns: Columns::default(),
+            lines: example::Rows::default(),
+            every_answer: false,
+        }
+    }
+
+    /// The rows of `source`.
+    ///
+    /// # Errors
+    /// `Invalid` naming the first line that is none, `TooLong` naming one whose answer alone does not fit.
+    pub fn read(&self, source: &Source) -> Result<Data> {
+        let data = match &self.kind {
+            Kind::Answers => self.answers(source)?,
+            Kind::Classes { causal, known } => self.classes(source, *causal, known)?,
+        };
+        if data.rows.is_empty() {
+            let (path, window) = (source.path().display(), self.window);
+            return Err(Error::too_long(format!("no row of `{path}` fits the window of {window} tokens"))
+                .hint("take a longer window, or let prompts be cut"));
+        }
+        Ok(data)
+    }
+
+    fn answers(&self, source: &Source) -> Result<Data> {
+        let mut data =
+            Data { rows: Vec::new(), classes: Vec::new(), left_out: 0, cut: 0, hash: source.hash.clone() };
+        let end = end_of_turn(self.tokenizer);
+        let lines: Vec<(usize, Value)> = source.json_lines().map_err(|error| error.hint(WANTED))?;
+        let mut count = 0;
+        for (line, value) in lines {
+            if self.lines.limit == Some(count) {
+                break;
+            }
+            if let Some(split) = &self.lines.split
+                && value.get("split").and_then(Value::as_str) != Some(split)
+            {
+                continue;
+            }
+            count += 1;
+            let place = |error| source.at(line, error);
+            let rows = self.of_line(value, line, end).map_err(place)?;
+            for row in rows {
+                self.fit(row, &mut data).map_err(place)?;
+            }
+        }
+        if count == 0 {
+            let path = source.path().display();
+            return Err(match &self.lines.split {
+                Some(split) => Error::invalid(format!("`{path}` has no row of the split `{split}`")),
+                None => Error::invalid(format!("`{path}` is empty")).hint(WANTED),
+            });
+        }
+        Ok(data)
+    }
+
+    /// Adds `row` to `data` if it fits, or can be made to.
+    fn fit(&self, mut row: Row, data: &mut Data) -> Result<()> {
+        let (answer, window) = (row.longest_answer(), self.window);
+        // A text without a prompt has been cut to windows already.
+        if answer >= window && row.ids.len() > window {
+            return Err(Error::too_long(format!(
+                "its answer has {answer} tokens, a row with its prompt has room for {window}"
+            ))
+            .hint("shorten it, or take a longer window"));
+        }
+        if row.ids.len() > window {
+            if self.too_long == TooLong::Drop || !row.cut(window) {
+                data.left_out += 1;
+                return Ok(());
+            }
+            data.cut += 1;
+        }
+        data.rows.push(row);
+        Ok(())
+    }
+
+    fn of_line(&self, value: Value, line: usize, end: Option<u32>) -> Result<Vec<Row>> {
+        let Value::Object(fields) = &value else {
+            return Err(Error::invalid("not a JSON object").hint(WANTED));
+        };
+        let named = self.columns != Columns::default();
+        let has = |name: &str| !named && fields.contains_key(name);
+        if has("messages") {
+            let turns = turns(&fields["messages"], "messages")?;
+            return self.of_chat(&turns, 0, end);
+        }
+        if has("prompt") {
+            return self.of_completion(&fields["prompt"], required(fields, "completion")?, end);
+        }
+        if has("instruction") {
+            let mut prompt = text(required(fields, "instruction")?, "instruction")?.to_owned();
+            if let Some(input) = fields.get("input").and_then(Value::as_str).filter(|text| !text.is_empty()) {
+                prompt = format!("{prompt}\n\n{input}");
+            }
+            let answer = text(required(fields, "output")?, "output")?;
+            return Ok(vec![self.of_turn(&[Message::new("user", prompt)], answer, end)?]);
+        }
+        if has("text") && fields.keys().all(|name| !is_answer(name)) {
+            return self.of_text(text(&fields["text"], "text")?);
+        }
+        let example = Example::of(value, line, &self.columns).map_err(|error| error.hint(WANTED))?;
+        if example.answers.is_empty() {
+            let name = self.columns.answer.as_deref().unwrap_or("output");
+            return Err(Error::invalid(format!("no `{name}` in it, hence nothing to learn")).hint(WANTED));
+        }
+        let answers = if self.every_answer { &example.answers[..] } else { &example.answers[..1] };
+        let turn = [Message::new("user", example.input)];
+        answers.iter().map(|answer| self.of_turn(&turn, answer, end)).collect()
+    }
+
+    /// `completion` behind `prompt`, both texts or both turns.
+    fn of_completion(&self, prompt: &Value, completion: &Value, end: Option<u32>) -> Result<Vec<Row>> {
+        if let Value::Array(_) = completion {
+            let mut all = match prompt {
+                Value::String(text) => vec![Message::new("user", text.clone())],
+                turns_before => turns(turns_before, "prompt")?,
+            };
+            let first = all.len();
+            all.extend(turns(completion, "completion")?);
+            return self.of_chat(&all, first, end);
+        }
+        let answer = text(completion, "completion")?;
+        let row = match prompt {
+            Value::String(prompt) if !self.chats() => {
+                // The two stand together as they are.
+                self.row(&Layout::Text(prompt.clone()), answer, end)?
+            }
+            Value::String(prompt) => self.of_turn(&[Message::new("user", prompt.clone())], answer, end)?,
+            before => self.of_turn(&turns(before, "prompt")?, answer, end)?,
+        };
+        Ok(vec![row])
+    }
+
+    /// Whether turns are laid out as the model's chats.
+    fn chats(&self) -> bool {
+        self.style == Style::Chat && self.tokenizer.has_chat_template()
+    }
+
+    /// What the assistant said after `turns`.
+    fn of_turn(&self, turns: &[Message], answer: &str, end: Option<u32>) -> Result<Row> {
+        let layout = Layout::Chat(turns.to_vec());
+        if self.chats() {
+            return self.row(&layout, answer, end);
+        }
+        // As the texts of demonstrations have it: behind a space, on the line that asked.
+        self.row(&Layout::Text(layout.text()), &format!(" {answer}"), end)
+    }
+
+    fn row(&self, layout: &Layout, answer: &str, end: Option<u32>) -> Result<Row> {
+        let prompt = self.tokenizer.encode_prompt(&layout.rendered(self.tokenizer)?)?;
+        Ok(Row::from_ids(&prompt, &self.answer(answer, end)?))
+    }
+
+    fn answer(&self, answer: &str, end: Option<u32>) -> Result<Vec<u32>> {
+        if answer.trim().is_empty() {
+            return Err(Error::invalid("its answer is empty"));
+        }
+        let mut ids = self.tokenizer.encode(answer, false)?;
+        ids.extend(end);
+        Ok(ids)
+    }
+
+    /// A chat whose turns of the assistant, from number `from` on, are learned: one row where each is read in the very
+    /// ids that were laid out for it to be asked, else a row a turn.
+    fn of_chat(&self, turns: &[Message], from: usize, end: Option<u32>) -> Result<Vec<Row>> {
+        let said = |(at, turn): (usize, &Message)| (turn.role == "assistant" && at >= from).then_some(at);
+        let learned: Vec<usize> = turns.iter().enumerate().filter_map(said).collect();
+        if learned.is_empty() {
+            return Err(Error::invalid("no turn of the assistant in it, hence nothing to learn"));
+        }
+        if self.chats()
+            && let Some(row) = self.whole_chat(turns, &learned, end)?
+        {
+            return Ok(vec![row]);
+        }
+        learned.into_iter().map(|at| self.of_turn(&turns[..at], &turns[at].content, end)).collect()
+    }
+
+    /// `None` where the layout changes what was said before, as some do with what a model thought aloud.
+    fn whole_chat(&self, turns: &[Message], learned: &[usize], end: Option<u32>) -> Result<Option<Row>> {
+        let (Some(end), Some(last)) = (end, learned.last()) else { return Ok(None) };
+        let whole = self.tokenizer.render_turns(&turns[..=*last])?;
+        let mark = self.tokenizer.token(end).unwrap_or_default();
+        let mut row = Row::from_ids(&[], &[]);
+        let mut done = 0;
+        for &at in learned {
+            let asked = self.tokenizer.render_chat(&turns[..at])?;
+            let answer = &turns[at].content;
+            let before = whole.strip_prefix(&asked).filter(|_| asked.len() >= done);
+            let behind = before.and_then(|rest| rest.strip_prefix(answer.as_str()));
+            if !behind.is_some_and(|rest| rest.starts_with(&mark)) {
+                return Ok(None);
+            }
+            let between = &asked[done..];
+            row.read(&match done {
+                0 => self.tokenizer.encode_prompt(between)?,
+                _ => self.tokenizer.encode(between, false)?,
+            });
+            row.learn(&self.answer(answer, Some(end))?);
+            done = asked.len() + answer.len() + mark.len();
+        }
+        Ok(Some(row))
+    }
+
+    /// A text in pieces of one window, all of it learned.
+    fn of_text(&self, text: &str) -> Result<Vec<Row>> {
+        let mut ids = self.tokenizer.encode_prompt(text)?;
+        ids.extend(self.tokenizer.end());
+        // Nothing foretells the first token of a piece, so that one token is no row.
+        let pieces = ids.chunks(self.window.max(1)).filter(|piece| piece.len() > 1);
+        let rows: Vec<Row> = pieces.map(|piece| Row::from_ids(&[], piece)).collect();
+        match rows.is_empty() {
+            true => Err(Error::invalid("its text is empty")),
+            false => Ok(rows),
+        }
+    }
+
+    fn classes(&self, source: &Source, causal: bool, known: &[String]) -> Result<Data> {
+        let examples = Example::all(source, &self.columns, &self.lines)?;
+        let classes = if known.is_empty() { example::labels(&examples) } else { known.to_vec() };
+        let mut data = Data { rows: Vec::new(), classes, left_out: 0, cut: 0, hash: source.hash.clone() };
+        for example in &examples {
+            let place =
+                |error: Error| error.within(format!("`{}` row {}", source.path().display(), example.id));
+            let label = example.output().ok_or_else(|| place(Error::invalid("no `label` in it")))?;
+            let class = data.classes.iter().position(|class| class == label).ok_or_else(|| {
+                place(Error::invalid(format!("`{label}` is none of the classes")))
+                    .hint(format!("the classes are: {}", data.classes.join(", ")))
+            })?;
+            let (ids, whole) =
+                ids_of_text(self.tokenizer, &example.input, causal, self.window).map_err(place)?;
+            match (whole, self.too_long) {
+                (false, TooLong::Drop) => data.left_out += 1,
+                (whole, _) => {
+                    data.cut += usize::from(!whole);
+                    data.rows.push(Row::of_class(ids, class as u32));
+                }
+            }
+        }
+        Ok(data)
+    }
+}
+
+/// The ids of a text that is to be told a class, at most `window` of them, and whether that is all of it. An encoder reads its
+/// own tokens around it, a decoder its first token before it.
+///
+/// # Errors
+/// When the tokenizer fails; `Invalid` for a text without a token.
+pub fn ids_of_text(
+    tokenizer: &Tokenizer,
+    text: &str,
+    causal: bool,
+    window: usize,
+) -> Result<(Vec<u32>, bool)> {
+    let mut ids = if causal { tokenizer.encode_prompt(text)? } else { tokenizer.encode(text, true)? };
+    if ids.is_empty() {
+        return Err(Error::invalid("a text without a token"));
+    }
+    let whole = ids.len() <= window;
+    if !whole {
+        let last = ids.last().copied().filter(|_| !causal);
+        ids.truncate(window - usize::from(last.is_some() && window > 0));
+        ids.extend(last);
+    }
+    Ok((ids, whole))
+}
+
+/// The token that a model ends its turn with: where its chats are laid out, the last in them that stops it; else the one that
+/// ends a text.
+pub fn end_of_turn(tokenizer: &Tokenizer) -> Option<u32> {
+    let turns = [Message::new("user", "a"), Message::new("assistant", "b")];
+    let of_chat = || -> Option<u32> {
+        let ids = tokenizer.encode(&tokenizer.render_turns(&turns).ok()?, false).ok()?;
+        ids.into_iter().rev().find(|id| tokenizer.eos().contains(id))
+    };
+    tokenizer.has_chat_template().then(of_chat).flatten().or(tokenizer.end())
+}
+
+fn is_answer(name: &str) -> bool {
+    example::ANSWERS.contains(&name)
+}
+
+fn required<'a>(fields: &'a Map<String, Value>, name: &str) -> Result<&'a Value> {
+    fields.get(name).ok_or_else(|| {
+        let names: Vec<String> = fields.keys().map(|name| format!("`{name}`")).collect();
+        Error::invalid(format!("no `{name}` in it")).hint(format!("it has {}; {WANTED}", names.join(", ")))
+    })
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> Result<&'a str> {
+    value.as_str().ok_or_else(|| Error::invalid(format!("`{name}` is no text")).hint(WANTED))
+}
+
+fn turns(value: &Value, name: &str) -> Result<Vec<Message>> {
+    let turns: Vec<Message> = serde_json::from_value(value.clone()).map_err(|error| {
+        Error::invalid(format!("`{name}` is no list of turns: {error}"))
+            .hint("each turn is {\"role\": \"user\", \"content\": \"...\"}")
+    })?;
+    match turns.iter().find(|turn| !["system", "user", "assistant"].contains(&&*turn.role)) {
+        Some(turn) => Err(Error::invalid(format!("a turn of `{}`, who takes no part", turn.role))
+            .hint("roles are `system`, `user` and `assistant`")),
+        None => Ok(turns),
+    }
+}
+
+#[cfg(test)]
+#[path = "data_tests.rs"]
+mod tests;

@@ -1,0 +1,56 @@
+//! What the layers below all that is trained make of a row, computed once and kept.
+//!
+//! Nothing there changes during a run, so from the second epoch on only the layers above have to be computed. A row is
+//! computed alone, so that its values do not depend on which rows it is met with, and a resumed run has the same.
+
+use std::collections::HashMap;
+
+use candle_core::Tensor;
+
+use super::batch::Micro;
+use super::row::Row;
+use crate::error::Result;
+use crate::models::{Batch, Transformer};
+use crate::nn::Adapter;
+
+pub struct Trunk {
+    /// So many lowest layers.
+    pub layers: usize,
+    /// Of each row, by its number, `(n + T, H)`.
+    streams: HashMap<usize, Tensor>,
+    /// Bytes that may still be taken.
+    room: usize,
+}
+
+impl Trunk {
+    /// Of the lowest `layers` layers; keeps what fits `room` bytes.
+    pub fn new(layers: usize, room: usize) -> Self {
+        Self { layers, streams: HashMap::new(), room }
+    }
+
+    /// What enters the first layer above, for all rows of `micro`, which are among `data`.
+    pub fn of(
+        &mut self,
+        transformer: &Transformer,
+        adapter: &dyn Adapter,
+        data: &[Row],
+        micro: &Micro,
+    ) -> Result<Tensor> {
+        let mut streams = Vec::with_capacity(micro.rows.len());
+        for &row in &micro.rows {
+            if let Some(stream) = self.streams.get(&row) {
+                streams.push(stream.clone());
+                continue;
+            }
+            let batch = Batch::single(&data[row].ids);
+            let stream = transformer.trunk(self.layers, &batch, adapter)?.detach();
+            let size = stream.elem_count() * stream.dtype().size_in_bytes();
+            if size <= self.room {
+                self.room -= size;
+                self.streams.insert(row, stream.clone());
+            }
+            streams.push(stream);
+        }
+        Ok(Tensor::cat(&streams, 0)?)
+    }
+}

@@ -72,6 +72,8 @@ pub struct About {
     pub labels: Vec<String>,
     /// The template that its rows were laid out by, if any.
     pub template: Option<String>,
+    /// Token ids that prompts begin with and that the adapter's prefix stands for: they are left out.
+    pub covers: Vec<u32>,
     /// How it was trained, as the trainer wrote it.
     pub training: Value,
     /// What its answers from documents were measured to be worth.

@@ -158,7 +158,9 @@ fn adapted(base: LocalGenerator, adapter: &Adapted, model: &ModelPath) -> Result
         }
         None => base.named(&adapter.name),
     };
-    Ok(local.trusted(adapter.about.as_ref().is_some_and(About::writes_well)))
+    let about = adapter.about.as_ref();
+    let covered = about.map(|about| about.covers.clone()).unwrap_or_default();
+    Ok(local.covering(covered).trusted(about.is_some_and(About::writes_well)))
 }
 
 /// Refuses weights on which the adapter was not made, by name.

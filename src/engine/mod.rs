@@ -5,6 +5,7 @@
 //! search   question -> both legs -> fused hits
 //! ask      search -> answerable? -> passages -> prompt -> text -> held against its sources -> answer
 //! chat     follow-up -> stand-alone question -> ask -> turn
+//! tune     lines -> prompts, as asking lays them out -> rows -> training -> an adapter in its folder
 //! ```
 
 pub mod ask;
@@ -13,6 +14,7 @@ mod cite;
 mod freshness;
 pub mod ingest;
 pub mod search;
+pub mod tune;
 pub mod watch;
 
 pub use cite::{Citation, Places, Status};

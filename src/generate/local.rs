@@ -26,6 +26,8 @@ pub struct LocalGenerator {
     adapter: Arc<dyn Adapter>,
     /// What the adapter is called, where there is one.
     adapter_name: Option<String>,
+    /// What prompts begin with that the adapter's prefix stands for.
+    covered: Vec<u32>,
     /// Whether it was measured to write well, whatever its size.
     trusted: bool,
     device: Device,
@@ -64,8 +66,21 @@ impl LocalGenerator {
         let (name, path) = (name.to_owned(), path.to_owned());
         let (model, tokenizer) = (Arc::new(model), Arc::new(tokenizer));
         let (adapter, mark, device) = (Arc::new(Bare), Arc::default(), device.clone());
-        let (adapter_name, trusted) = (None, false);
-        Ok(Self { name, path, model, tokenizer, adapter, adapter_name, trusted, device, precision, mark })
+        let (adapter_name, covered, trusted) = (None, Vec::new(), false);
+        let adapter: Arc<dyn Adapter> = adapter;
+        Ok(Self {
+            name,
+            path,
+            model,
+            tokenizer,
+            adapter,
+            adapter_name,
+            covered,
+            trusted,
+            device,
+            precision,
+            mark,
+        })
     }
 
     /// The same model as `adapter`, called `name`, changes it, for everything that it reads from now on. What does not depend
@@ -92,6 +107,17 @@ impl LocalGenerator {
     #[must_use]
     pub fn named(self, adapter: &str) -> Self {
         Self { adapter_name: Some(adapter.to_owned()), ..self }
+    }
+
+    /// The same model, under an adapter whose prefix stands for `ids` as well: prompts that begin with them are read without.
+    #[must_use]
+    pub fn covering(self, ids: Vec<u32>) -> Self {
+        Self { covered: ids, ..self }
+    }
+
+    /// What is read of a prompt of these ids.
+    pub(super) fn uncovered<'a>(&self, ids: &'a [u32]) -> &'a [u32] {
+        ids.strip_prefix(&self.covered[..]).filter(|rest| !rest.is_empty()).unwrap_or(ids)
     }
 
     /// The same model, as one that was measured to write well or not.
@@ -152,7 +178,7 @@ impl LocalGenerator {
             ))
             .hint("use fewer or shorter demonstrations"));
         }
-        Ok(Head::new(ids, &self.mark))
+        Ok(Head::new(self.uncovered(ids), &self.mark))
     }
 
     pub(super) fn render(&self, layout: &Layout) -> Result<String> {
@@ -167,6 +193,7 @@ impl LocalGenerator {
         on_text: OnText,
     ) -> Result<Completion> {
         let ids = self.tokenizer.encode_prompt(&self.render(layout)?)?;
+        let ids = self.uncovered(&ids);
         let needed = ids.len() + sampling.max_tokens;
         if needed > self.context() {
             return Err(Error::too_long(format!(
@@ -194,7 +221,7 @@ impl LocalGenerator {
             }
             Ok(Finish::Length)
         };
-        let finish = head.continued_by(&ids, self, Arithmetic::Quick, |cache, rest| {
+        let finish = head.continued_by(ids, self, Arithmetic::Quick, |cache, rest| {
             let logits = self.read(rest, cache)?;
             kernel::together(|| write(cache, logits))
         })?;

@@ -39,7 +39,7 @@ impl LocalGenerator {
         continuations: &[String],
     ) -> Result<Vec<Scored>> {
         let (context, ids) = self.split(&self.render(layout)?, continuations)?;
-        self.scored(head, &context, continuations, &ids)
+        self.scored(head, self.uncovered(&context), continuations, &ids)
     }
 
     pub(super) fn unconditional(&self, layout: &Layout, continuations: &[String]) -> Result<Vec<Scored>> {

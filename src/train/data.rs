@@ -40,6 +40,8 @@ pub struct Reading<'a> {
     pub lines: example::Rows,
     /// A row for each answer of a line with several, instead of the first alone.
     pub every_answer: bool,
+    /// Turns that every prompt shows before the first of the user's: worked examples.
+    pub before: Vec<Message>,
 }
 
 /// What is learned of a line.
@@ -96,6 +98,7 @@ impl<'a> Reading<'a> {
             columns: Columns::default(),
             lines: example::Rows::default(),
             every_answer: false,
+            before: Vec::new(),
         }
     }
 
@@ -183,11 +186,7 @@ impl<'a> Reading<'a> {
             return self.of_completion(&fields["prompt"], required(fields, "completion")?, end);
         }
         if has("instruction") {
-            let mut prompt = text(required(fields, "instruction")?, "instruction")?.to_owned();
-            if let Some(input) = fields.get("input").and_then(Value::as_str).filter(|text| !text.is_empty()) {
-                prompt = format!("{prompt}\n\n{input}");
-            }
-            let answer = text(required(fields, "output")?, "output")?;
+            let (prompt, answer) = instruction(fields)?;
             return Ok(vec![self.of_turn(&[Message::new("user", prompt)], answer, end)?]);
         }
         if has("text") && fields.keys().all(|name| !is_answer(name)) {
@@ -201,6 +200,57 @@ impl<'a> Reading<'a> {
         let answers = if self.every_answer { &example.answers[..] } else { &example.answers[..1] };
         let turn = [Message::new("user", example.input)];
         answers.iter().map(|answer| self.of_turn(&turn, answer, end)).collect()
+    }
+
+    /// The lines of `source` as worked examples: what was asked and what was answered, turn by turn.
+    ///
+    /// # Errors
+    /// `Invalid` naming the first line that is none.
+    pub fn turns(&self, source: &Source) -> Result<Vec<Message>> {
+        let lines: Vec<(usize, Value)> = source.json_lines().map_err(|error| error.hint(WANTED))?;
+        if lines.is_empty() {
+            let path = source.path().display();
+            return Err(Error::invalid(format!("`{path}` is empty")).hint(WANTED));
+        }
+        let mut shown = Vec::new();
+        for (line, value) in lines {
+            shown.extend(self.example(value, line).map_err(|error| source.at(line, error))?);
+        }
+        Ok(shown)
+    }
+
+    fn example(&self, value: Value, line: usize) -> Result<Vec<Message>> {
+        let fields = value.as_object().cloned().unwrap_or_default();
+        let has = |name: &str| self.columns == Columns::default() && fields.contains_key(name);
+        let pair = |asked: &str, answer: &str| {
+            vec![Message::new("user", asked.to_owned()), Message::new("assistant", answer.to_owned())]
+        };
+        let side = |name: &str, role: &str| match required(&fields, name)? {
+            Value::String(text) => Ok(vec![Message::new(role, text.clone())]),
+            list => turns(list, name),
+        };
+        if has("messages") {
+            let turns = turns(&fields["messages"], "messages")?;
+            return Ok(turns.into_iter().filter(|turn| turn.role != "system").collect());
+        }
+        if has("prompt") {
+            return Ok([side("prompt", "user")?, side("completion", "assistant")?].concat());
+        }
+        if has("instruction") {
+            let (asked, answer) = instruction(&fields)?;
+            return Ok(pair(&asked, answer));
+        }
+        let example = Example::of(value, line, &self.columns).map_err(|error| error.hint(WANTED))?;
+        match example.output() {
+            Some(answer) => Ok(pair(&example.input, answer)),
+            None => Err(Error::invalid("no answer in it, hence nothing to show").hint(WANTED)),
+        }
+    }
+
+    /// `turns` behind those that every prompt shows; a system's stay in front.
+    fn behind_examples(&self, turns: &[Message]) -> Vec<Message> {
+        let system = turns.iter().take_while(|turn| turn.role == "system").count();
+        [&turns[..system], &self.before, &turns[system..]].concat()
     }
 
     /// `completion` behind `prompt`, both texts or both turns.
@@ -217,8 +267,12 @@ impl<'a> Reading<'a> {
         let answer = text(completion, "completion")?;
         let row = match prompt {
             Value::String(prompt) if !self.chats() => {
-                // The two stand together as they are.
-                self.row(&Layout::Text(prompt.clone()), answer, end)?
+                // The two stand together as they are, examples as well.
+                let mut before = String::new();
+                for pair in self.before.chunks(2) {
+                    before.extend(pair.iter().map(|turn| turn.content.as_str()).chain(["\n\n"]));
+                }
+                self.row(&Layout::Text(before + prompt), answer, end)?
             }
             Value::String(prompt) => self.of_turn(&[Message::new("user", prompt.clone())], answer, end)?,
             before => self.of_turn(&turns(before, "prompt")?, answer, end)?,
@@ -233,7 +287,7 @@ impl<'a> Reading<'a> {
 
     /// What the assistant said after `turns`.
     fn of_turn(&self, turns: &[Message], answer: &str, end: Option<u32>) -> Result<Row> {
-        let layout = Layout::Chat(turns.to_vec());
+        let layout = Layout::Chat(self.behind_examples(turns));
         if self.chats() {
             return self.row(&layout, answer, end);
         }
@@ -264,6 +318,7 @@ impl<'a> Reading<'a> {
             return Err(Error::invalid("no turn of the assistant in it, hence nothing to learn"));
         }
         if self.chats()
+            && self.before.is_empty()
             && let Some(row) = self.whole_chat(turns, &learned, end)?
         {
             return Ok(vec![row]);
@@ -369,6 +424,15 @@ pub fn end_of_turn(tokenizer: &Tokenizer) -> Option<u32> {
         ids.into_iter().rev().find(|id| tokenizer.eos().contains(id))
     };
     tokenizer.has_chat_template().then(of_chat).flatten().or(tokenizer.end())
+}
+
+/// What Alpaca's rows ask, and their answer.
+fn instruction(fields: &Map<String, Value>) -> Result<(String, &str)> {
+    let mut asked = text(required(fields, "instruction")?, "instruction")?.to_owned();
+    if let Some(input) = fields.get("input").and_then(Value::as_str).filter(|text| !text.is_empty()) {
+        asked = format!("{asked}\n\n{input}");
+    }
+    Ok((asked, text(required(fields, "output")?, "output")?))
 }
 
 fn is_answer(name: &str) -> bool {

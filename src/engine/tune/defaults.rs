@@ -1,0 +1,39 @@
+//! Where a method starts when nobody says: one rate for all of them is why methods "do not work".
+//!
+//! Rates and warm-ups are those of the papers where they are for AdamW, else what works on small models.
+
+use crate::adapters::{AdapterConfig, Lora, Prefix};
+use crate::train::TrainConfig;
+
+/// Below so many parameters a model takes a higher rate.
+const SMALL: usize = 1_000_000_000;
+
+/// The base rate of AdamW for `method` on a model of so many parameters.
+pub fn learning_rate(method: &AdapterConfig, parameters: usize) -> f64 {
+    match method {
+        AdapterConfig::SoftPrompt(_) => 1e-2,
+        AdapterConfig::PTuning(_) => 1e-3,
+        AdapterConfig::Prefix(Prefix { encoder_hidden_size: Some(_), .. }) => 1e-4,
+        AdapterConfig::Prefix(_) => 5e-3,
+        AdapterConfig::Bottleneck(_) => 1e-3,
+        AdapterConfig::LlamaAdapter(_) => 3e-3,
+        AdapterConfig::Lora(Lora { dora: true, .. }) => 2e-4,
+        AdapterConfig::Lora(_) if parameters < SMALL => 5e-4,
+        AdapterConfig::Lora(_) => 2e-4,
+        AdapterConfig::Ia3(_) => 5e-3,
+    }
+}
+
+/// How `method` is trained.
+pub fn train_config(method: &AdapterConfig, parameters: usize) -> TrainConfig {
+    let (warmup, epochs, weight_decay) = match method {
+        AdapterConfig::SoftPrompt(_) | AdapterConfig::PTuning(_) | AdapterConfig::Ia3(_) => (0.05, 5, 0.0),
+        AdapterConfig::Prefix(Prefix { encoder_hidden_size: Some(_), .. }) => (0.05, 5, 0.0),
+        AdapterConfig::Prefix(_) => (0.05, 3, 0.0),
+        AdapterConfig::Bottleneck(_) => (0.10, 3, 0.0),
+        AdapterConfig::LlamaAdapter(_) => (0.40, 5, 0.02),
+        AdapterConfig::Lora(_) => (0.03, 3, 0.0),
+    };
+    let learning_rate = learning_rate(method, parameters);
+    TrainConfig { learning_rate, warmup, epochs, weight_decay, ..TrainConfig::default() }
+}

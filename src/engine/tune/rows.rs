@@ -1,0 +1,199 @@
+//! Rows to train on: lines of a file as they are, or laid out by the very prompt builder that asks.
+
+use std::path::Path;
+
+use super::Data;
+use crate::embed::Embedder;
+use crate::engine::Places;
+use crate::engine::ask::{Answering, Ask};
+use crate::error::{Error, Result};
+use crate::eval::qa::contains;
+use crate::index::Collection;
+use crate::prompt::budget::{Contents, Window, fit};
+use crate::prompt::{Demo, Order, Prompt, Shown, Template};
+use crate::retrieve::rerank::CrossEncoder;
+use crate::text::example::{Example, Rows as Lines};
+use crate::text::records;
+use crate::text::tokenizer::{Message, Tokenizer};
+use crate::train::{Kind, Reading, Row, Style, TooLong, end_of_turn};
+
+/// What rows are made from.
+pub struct Source<'a> {
+    pub tokenizer: &'a Tokenizer,
+    /// Tokens a row may have.
+    pub window: usize,
+    /// Of the model, to show it as many passages as asking does.
+    pub parameters: usize,
+    pub template: Option<&'a Template>,
+    pub documents: Option<Documents<'a>>,
+}
+
+/// What passages are found in, as asking finds them.
+#[derive(Clone, Copy)]
+pub struct Documents<'a> {
+    pub collection: &'a Collection,
+    pub embedder: &'a Embedder,
+    pub reranker: Option<&'a CrossEncoder>,
+    pub places: &'a Places,
+}
+
+/// Rows, and what became of the others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Laid {
+    pub rows: Vec<Row>,
+    pub skipped: Skipped,
+    /// blake3 of the file.
+    pub hash: String,
+}
+
+/// How many lines are no rows, and why; and how many rows were cut.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Skipped {
+    pub too_long: usize,
+    pub cut: usize,
+    /// The answer stands in none of the passages that were found: the model would learn to make answers up.
+    pub not_found: usize,
+}
+
+/// The rows of `file` as they stand there. `before` are turns that every prompt shows first.
+///
+/// # Errors
+/// As [`Reading::read`].
+pub fn plain(
+    source: &Source,
+    data: &Data,
+    file: &Path,
+    split: Option<&str>,
+    before: &[Message],
+) -> Result<Laid> {
+    let read = Reading {
+        style: if data.plain { Style::Plain } else { Style::Chat },
+        kind: Kind::Answers,
+        too_long: if data.cut { TooLong::Cut } else { TooLong::Drop },
+        columns: data.columns.clone(),
+        lines: Lines { split: split.map(str::to_owned), limit: data.limit },
+        every_answer: data.every_answer,
+        before: before.to_vec(),
+        ..Reading::new(source.tokenizer, source.window)
+    }
+    .read(&records::Source::read(file)?)?;
+    let skipped = Skipped { too_long: read.left_out, cut: read.cut, not_found: 0 };
+    Ok(Laid { rows: read.rows, skipped, hash: read.hash })
+}
+
+/// The rows of `file` laid out by the template. `demos` are shown by every prompt; `on` hears of each line and may stop.
+///
+/// # Errors
+/// `Invalid` naming the row that has no answer; as laying out and finding fail.
+pub fn templated(
+    source: &Source,
+    template: &Template,
+    data: &Data,
+    (file, split): (&Path, Option<&str>),
+    demos: &[Demo],
+    on: &mut dyn FnMut(usize, usize) -> std::ops::ControlFlow<()>,
+) -> Result<Laid> {
+    let records = records::Source::read(file)?;
+    let lines = Lines { split: split.map(str::to_owned), limit: data.limit };
+    let examples = Example::all(&records, &data.columns, &lines)?;
+    let mut laid = Laid { hash: records.hash.clone(), ..Laid::default() };
+    let refusal = template.var("refusal").map(str::to_owned);
+    for (at, example) in examples.iter().enumerate() {
+        if on(at, examples.len()).is_break() {
+            return Err(Error::interrupted("laying out the rows was stopped").hint("start again"));
+        }
+        let named = |error: Error| error.within(format!("`{}` row {}", file.display(), example.id));
+        let passages = match &source.documents {
+            Some(documents) => documents.passages(example, data.k, source.parameters).map_err(named)?,
+            None => Vec::new(),
+        };
+        let answer = match (example.output(), &refusal) {
+            (Some(answer), _) => {
+                let shown = |answer: &String| passages.iter().any(|shown| contains(&shown.text, answer));
+                // The first that the passages say: another would have to be made up.
+                let found = example.answers.iter().find(|answer| shown(answer)).map(String::as_str);
+                match (source.documents.is_some(), found) {
+                    (false, _) => answer,
+                    (true, Some(found)) => found,
+                    (true, None) => {
+                        laid.skipped.not_found += 1;
+                        continue;
+                    }
+                }
+            }
+            (None, Some(refusal)) => refusal.as_str(),
+            (None, None) => {
+                return Err(named(
+                    Error::invalid("no answer in it, hence nothing to learn")
+                        .hint("give it an `output`, or a template with a `refusal`"),
+                ));
+            }
+        };
+        let mut values = example.asked(&data.columns);
+        values.shift_remove("passages");
+        let contents = Contents {
+            values: &values,
+            passages: &passages,
+            demos,
+            order: Order::NearestFirst,
+            history: &[],
+        };
+        let most = template.front().params.max_tokens;
+        let answer_ids = |prompt: &str| answer_of(source.tokenizer, prompt, answer);
+        let window = Window { size: source.window, completion: most.min(source.window / 2) };
+        let count = |prompt: &Prompt| source.tokenizer.count(&prompt.layout.rendered(source.tokenizer)?);
+        let fitted = match fit(template, &contents, window, &count) {
+            Ok(fitted) => fitted,
+            Err(Error::TooLong(_)) => {
+                laid.skipped.too_long += 1;
+                continue;
+            }
+            Err(error) => return Err(named(error)),
+        };
+        let text = fitted.prompt.layout.rendered(source.tokenizer)?;
+        let row = Row::from_ids(&source.tokenizer.encode_prompt(&text)?, &answer_ids(&text)?);
+        match row.ids.len() <= source.window {
+            true => laid.rows.push(row),
+            false => laid.skipped.too_long += 1,
+        }
+    }
+    if laid.rows.is_empty() {
+        return Err(Error::invalid(format!("`{}` gives no row to train on", file.display())).hint(
+            "its rows are too long for the window, or their answers stand in no passage that was found",
+        ));
+    }
+    Ok(laid)
+}
+
+/// The ids of an answer behind `prompt`, as a model writes it and labels are scored: a space between them unless the prompt ends
+/// in white space, and the token that ends a turn.
+fn answer_of(tokenizer: &Tokenizer, prompt: &str, answer: &str) -> Result<Vec<u32>> {
+    let space = if prompt.is_empty() || prompt.ends_with(char::is_whitespace) { "" } else { " " };
+    let mut ids = tokenizer.encode(&format!("{space}{answer}"), false)?;
+    ids.extend(end_of_turn(tokenizer));
+    Ok(ids)
+}
+
+impl Documents<'_> {
+    fn passages(&self, example: &Example, k: Option<usize>, parameters: usize) -> Result<Vec<Shown>> {
+        let ask = Ask {
+            collection: self.collection,
+            embedder: self.embedder,
+            reranker: self.reranker,
+            generation: None,
+            answering: Answering::Generate,
+            k,
+            places: self.places,
+        };
+        ask.passages(&example.input, Some(parameters))
+    }
+}
+
+/// The examples of `file` as turns of a chat, one pair each.
+///
+/// # Errors
+/// As [`Reading::turns`].
+pub fn shown_turns(source: &Source, data: &Data, file: &Path) -> Result<Vec<Message>> {
+    let reading = Reading { columns: data.columns.clone(), ..Reading::new(source.tokenizer, source.window) };
+    reading.turns(&records::Source::read(file)?)
+}

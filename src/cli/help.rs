@@ -18,7 +18,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ("Ask your documents", &["quickstart", "ingest", "ask", "chat", "search"]),
     ("Have a model decide", &["classify"]),
     ("Find the prompt that works", &["prompt", "experiment", "optimise"]),
-    ("Tune the model", &["use", "modes", "adapters"]),
+    ("Tune the model", &["tune", "use", "modes", "adapters"]),
     ("Measure", &["eval", "tune-fusion", "calibrate", "verify"]),
     ("Keep things in order", &["doctor", "collections", "models", "config"]),
     ("More", &["completions", "man", "help"]),

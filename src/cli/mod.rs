@@ -32,6 +32,7 @@ mod resources;
 mod search;
 mod settings;
 mod shots;
+mod tune;
 mod tune_fusion;
 mod tuned;
 mod use_;
@@ -92,6 +93,11 @@ enum Command {
     Ask(ask::Ask),
     Chat(chat::Chat),
     Classify(classify::Classify),
+    /// Teach a model of this machine a task, by the method of your choice
+    ///
+    /// The result is an adapter: `ask --adapter NAME` asks with it, `--base` without. The weights of the model stay as they are.
+    #[command(subcommand)]
+    Tune(Box<tune::Tune>),
     Use(use_::Use),
     Modes(modes::Modes),
     /// List, show, bring in, merge and remove adapters
@@ -188,6 +194,7 @@ fn run(cli: Cli, printer: &Printer) -> Result<Ending> {
         Command::Ask(command) => ask::run(&command, &settings()?, printer),
         Command::Chat(command) => chat::run(&command, &settings()?, printer),
         Command::Classify(command) => classify::run(&command, &settings()?, printer),
+        Command::Tune(command) => tune::run(&command, &settings()?, printer),
         Command::Use(command) => use_::run(&command, &settings()?, printer),
         Command::Modes(command) => modes::run(&command, &settings()?, printer),
         Command::Adapters(command) => adapters::run(command, &settings()?, printer),

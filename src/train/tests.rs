@@ -384,6 +384,50 @@ fn a_tied_table_gets_the_gradient_of_both_its_uses() {
     assert!(moved(299) && moved(data.all()[0].ids[0] as usize));
 }
 
+/// By `tests/golden/make_training.py`.
+#[test]
+fn twenty_steps_of_every_weight_are_those_of_torch() {
+    let file = std::fs::read_to_string(tiny("../training.json")).unwrap();
+    let golden: serde_json::Value = serde_json::from_str(&file).unwrap();
+    let numbers = |value: &serde_json::Value| -> Vec<f64> { serde_json::from_value(value.clone()).unwrap() };
+    let ids = |value: &serde_json::Value| -> Vec<u32> { serde_json::from_value(value.clone()).unwrap() };
+    let row = |row: &serde_json::Value| Row::from_ids(&ids(&row["prompt"]), &ids(&row["answer"]));
+    let data = Rows::new(golden["rows"].as_array().unwrap().iter().map(row).collect(), vec![]);
+    for (family, expected) in golden["families"].as_object().unwrap() {
+        let (model, params) = Model::load_trainable(&tiny(family), &Device::Cpu).unwrap();
+        let matrix = |name: &str| params.get(name).is_some_and(|var| var.rank() >= 2);
+        let subject = Subject { decays: &matrix, ..Subject::new("all", &model, &params) };
+        let config = TrainConfig {
+            learning_rate: 5e-3,
+            schedule: Schedule::Cosine,
+            warmup: 0.1,
+            steps: Some(20),
+            // Most steps are computed in pieces.
+            micro_tokens: 40,
+            weight_decay: 0.05,
+            shuffle: false,
+            ..config()
+        };
+        let (outcome, events) = trained(&subject, &data, &config, None, never);
+        outcome.unwrap();
+        let steps: Vec<&Step> = events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Step(step) => Some(step),
+                _ => None,
+            })
+            .collect();
+        let (losses, norms) = (numbers(&expected["losses"]), numbers(&expected["norms"]));
+        assert_eq!((steps.len(), losses.len()), (20, 20));
+        for ((step, loss), norm) in steps.iter().zip(losses).zip(norms) {
+            let number = step.step;
+            assert!((step.loss - loss).abs() < 1e-4, "{family} {number}: loss {}, not {loss}", step.loss);
+            let off = step.gradient_norm / norm - 1.0;
+            assert!(off.abs() < 1e-3, "{family} {number}: norm {}, not {norm}", step.gradient_norm);
+        }
+    }
+}
+
 #[test]
 fn a_sweep_tries_three_rates_from_one_start_and_leaves_no_trace() {
     let (model, mut params) = (model("llama"), Params::new());

@@ -44,6 +44,7 @@ mod server;
 mod stores;
 mod tiny;
 mod truth;
+mod tune;
 #[cfg(unix)]
 mod watch;
 mod web;

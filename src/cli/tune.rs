@@ -180,6 +180,9 @@ struct RowOptions {
     /// Field that holds what is right
     #[arg(long, value_name = "FIELD")]
     label: Option<String>,
+    /// What may be chosen, for templates that show it [default: the distinct answers]
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    labels: Vec<String>,
     /// Rows to validate with
     #[arg(long, value_name = "FILE", conflicts_with = "validation_split")]
     validation: Option<PathBuf>,
@@ -343,6 +346,7 @@ fn begin(shared: &Shared, chosen: Chosen, settings: &Settings, printer: &Printer
             every_answer: rows.every_answer,
             collection: shared.collection.clone(),
             k: shared.k.map(usize::from),
+            labels: rows.labels.clone(),
         },
         template: shared.template.clone(),
         init_text: chosen.init_text,

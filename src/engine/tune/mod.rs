@@ -72,6 +72,8 @@ pub struct Data {
     pub collection: Option<String>,
     /// How many of them.
     pub k: Option<usize>,
+    /// What may be chosen, for templates that show it; the distinct answers of the file where nothing is said.
+    pub labels: Vec<String>,
 }
 
 /// The name of a job's file in the folder of its run.

@@ -12,7 +12,7 @@ use crate::index::Collection;
 use crate::prompt::budget::{Contents, Window, fit};
 use crate::prompt::{Demo, Order, Prompt, Shown, Template};
 use crate::retrieve::rerank::CrossEncoder;
-use crate::text::example::{Example, Rows as Lines};
+use crate::text::example::{self, Example, Rows as Lines};
 use crate::text::records;
 use crate::text::tokenizer::{Message, Tokenizer};
 use crate::train::{Kind, Reading, Row, Style, TooLong, end_of_turn};
@@ -44,6 +44,8 @@ pub struct Laid {
     pub skipped: Skipped,
     /// blake3 of the file.
     pub hash: String,
+    /// What the template was told may be chosen.
+    pub labels: Vec<String>,
 }
 
 /// How many lines are no rows, and why; and how many rows were cut.
@@ -78,7 +80,7 @@ pub fn plain(
     }
     .read(&records::Source::read(file)?)?;
     let skipped = Skipped { too_long: read.left_out, cut: read.cut, not_found: 0 };
-    Ok(Laid { rows: read.rows, skipped, hash: read.hash })
+    Ok(Laid { rows: read.rows, skipped, hash: read.hash, labels: Vec::new() })
 }
 
 /// The rows of `file` laid out by the template. `demos` are shown by every prompt; `on` hears of each line and may stop.
@@ -96,6 +98,12 @@ pub fn templated(
     let records = records::Source::read(file)?;
     let lines = Lines { split: split.map(str::to_owned), limit: data.limit };
     let examples = Example::all(&records, &data.columns, &lines)?;
+    let chooses = template.front().inputs.iter().any(|input| input == "labels");
+    let labels = match (chooses, data.labels.is_empty()) {
+        (false, _) => Vec::new(),
+        (true, true) => example::labels(&examples),
+        (true, false) => data.labels.clone(),
+    };
     let mut laid = Laid { hash: records.hash.clone(), ..Laid::default() };
     let refusal = template.var("refusal").map(str::to_owned);
     for (at, example) in examples.iter().enumerate() {
@@ -131,6 +139,9 @@ pub fn templated(
         };
         let mut values = example.asked(&data.columns);
         values.shift_remove("passages");
+        if chooses {
+            values.insert("labels".to_owned(), labels.clone().into());
+        }
         let contents = Contents {
             values: &values,
             passages: &passages,
@@ -162,6 +173,7 @@ pub fn templated(
             "its rows are too long for the window, or their answers stand in no passage that was found",
         ));
     }
+    laid.labels = labels;
     Ok(laid)
 }
 

@@ -156,6 +156,7 @@ pub fn run(job: &mut Job, tuning: &Tuning, on: &mut dyn FnMut(Progress) -> Contr
             task: Task::CausalLm,
             trained_parameters,
             template: job.template.clone(),
+            labels: job.data.labels.clone(),
             covers: begun.covered,
             training: serde_json::json!({ "job": job, "outcome": done }),
             ..About::default()
@@ -210,22 +211,23 @@ impl Begun {
             template: tuning.template,
             documents: tuning.documents,
         };
-        let mut lay_out = |file: &Path, split: Option<&str>, shown: Option<&Path>| -> Result<Laid> {
-            match source.template {
-                Some(template) => {
-                    let demos = shown.map_or(Ok(Vec::new()), |file| demos_of(file, job))?;
-                    let mut heard = |at, of| on(Progress::LayingOut(at, of));
-                    rows::templated(&source, template, &job.data, (file, split), &demos, &mut heard)
+        let mut lay_out =
+            |job: &Job, file: &Path, split: Option<&str>, shown: Option<&Path>| -> Result<Laid> {
+                match source.template {
+                    Some(template) => {
+                        let demos = shown.map_or(Ok(Vec::new()), |file| demos_of(file, job))?;
+                        let mut heard = |at, of| on(Progress::LayingOut(at, of));
+                        rows::templated(&source, template, &job.data, (file, split), &demos, &mut heard)
+                    }
+                    None => {
+                        let before = shown
+                            .map_or(Ok(Vec::new()), |file| rows::shown_turns(&source, &job.data, file))?;
+                        rows::plain(&source, &job.data, file, split, &before)
+                    }
                 }
-                None => {
-                    let before =
-                        shown.map_or(Ok(Vec::new()), |file| rows::shown_turns(&source, &job.data, file))?;
-                    rows::plain(&source, &job.data, file, split, &before)
-                }
-            }
-        };
+            };
         let split = job.data.split.clone();
-        let laid = lay_out(&job.data.file, split.as_deref(), None)?;
+        let laid = lay_out(job, &job.data.file, split.as_deref(), None)?;
         if !job.data.hash.is_empty() && job.data.hash != laid.hash {
             return Err(Error::mismatch(format!(
                 "`{}` is not what the run began with",
@@ -233,13 +235,15 @@ impl Begun {
             ))
             .hint("put the file back as it was, or begin another run"));
         }
+        // Whatever rows hold, all prompts offer the same.
+        job.data.labels = laid.labels.clone();
         let held_out = match (&job.data.validation, &job.data.validation_split) {
             (Some(file), split) => Some((file.clone(), split.clone())),
             (None, Some(split)) => Some((job.data.file.clone(), Some(split.clone()))),
             (None, None) => None,
         };
         let validation = match &held_out {
-            Some((file, split)) => Some(lay_out(file, split.as_deref(), None)?.rows),
+            Some((file, split)) => Some(lay_out(job, file, split.as_deref(), None)?.rows),
             None => None,
         };
         let mut start = Start { seed: job.train.seed, ..Start::default() };
@@ -251,10 +255,10 @@ impl Begun {
             Self { start, rows: laid.rows, validation, skipped: laid.skipped, covered: Vec::new() };
         match (&job.init_demos, &mut *config) {
             (Some(demos), AdapterConfig::Prefix(prefix)) => {
-                let shown = lay_out(&job.data.file, split.as_deref(), Some(demos))?.rows;
+                let shown = lay_out(job, &job.data.file, split.as_deref(), Some(demos))?.rows;
                 let compiled = compile(&begun.rows, &shown)?;
                 if let (Some(rows), Some((file, split))) = (&mut begun.validation, &held_out) {
-                    *rows = compile(rows, &lay_out(file, split.as_deref(), Some(demos))?.rows)?.rows;
+                    *rows = compile(rows, &lay_out(job, file, split.as_deref(), Some(demos))?.rows)?.rows;
                 }
                 begun.begin_as(compiled, prefix, model)?;
             }

@@ -85,7 +85,8 @@ pub enum Ending {
     Interrupted,
 }
 
-/// What a run came to. The parameters hold the best snapshot where rows were held out, else the last.
+/// What a run came to. The parameters are those of the best validation where rows were held out, and the last otherwise or
+/// where the run was interrupted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     pub ending: Ending,
@@ -105,7 +106,7 @@ pub struct Outcome {
 ///
 /// # Errors
 /// `Invalid` for a configuration or rows that cannot be trained on, when a parameter gets no gradient as it should, and when
-/// the loss stays no number: the parameters are then as the last good step left them. `Mismatch` and `Corrupt` for a
+/// the loss stays no number: the parameters, and a checkpoint, are then as the last good step left them. `Mismatch` and `Corrupt` for a
 /// checkpoint that is not this run's or not whole, `Busy` when there is one and the run is not to go on.
 pub fn train(
     subject: &Subject,
@@ -310,10 +311,13 @@ impl<'a> Trainer<'a> {
         if self.state.skipped < MOST_SKIPPED {
             return Ok(go_on);
         }
+        let last_good = step - self.state.skipped;
+        // Who resumes begins behind what could not be learned from.
+        self.state.skipped = 0;
+        self.save(on)?;
         self.draw()?;
         Err(Error::invalid(format!(
-            "step {step} is the third in a row that trains nothing: {why}. The parameters are as step {} left them",
-            step - self.state.skipped
+            "step {step} is the third in a row that trains nothing: {why}. The parameters are as step {last_good} left them"
         ))
         .hint("train with a lower learning rate, or look for rows that are not what they should be"))
     }

@@ -280,12 +280,14 @@ fn a_parameter_that_is_not_trained_as_it_should_is_named_before_the_first_update
 
 #[test]
 fn a_loss_that_is_no_number_skips_a_step_and_a_third_ends_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Some(Place { folder: folder.path(), resume: true });
     let of = |broken| {
         let (model, mut params) = (model("llama"), Params::new());
         let adapter = LowRank { broken, ..LowRank::new(&model, 0..2, &mut params) };
         let rows = Rows::new(rows(0..22), vec![]);
         let mut after = Vec::new();
-        let (outcome, events) = trained(&subject(&model, &adapter, &params), &rows, &config(), None, |_| {
+        let (outcome, events) = trained(&subject(&model, &adapter, &params), &rows, &config(), place, |_| {
             after.push(bits(&params));
             false
         });
@@ -303,6 +305,9 @@ fn a_loss_that_is_no_number_skips_a_step_and_a_third_ends_the_run() {
     assert!(error.contains("step 7") && error.contains("as step 4 left them"), "{error}");
     assert_eq!(events.last().unwrap().step(), 7);
     assert_eq!(after[4], after[7]);
+    let (outcome, events, later) = of(0..0);
+    assert_eq!((outcome.unwrap().steps, losses(&events).len()), (18, 18 - 7), "it goes on behind them");
+    assert_eq!(later[0], after[7]);
 }
 
 #[test]

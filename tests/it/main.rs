@@ -43,6 +43,7 @@ mod seeds;
 mod server;
 mod stores;
 mod tiny;
+mod training;
 mod truth;
 mod tune;
 #[cfg(unix)]

@@ -170,7 +170,8 @@ fn what_cannot_be_trained_is_said_and_nothing_is_left() {
     );
     folder.write("long.jsonl", &format!("{}\n", json!({ "prompt": "balo", "completion": long })));
     let with = |file: &'static str, more: &[&'static str]| {
-        let args = [&["tune", "lora", "--data", file, "--out", "x", "--model", &model], more].concat();
+        let args = ["tune", "lora", "--data", file, "--out", "x", "--model", &model, "--restart"];
+        let args = [&args, more].concat();
         complaint(&folder, &args)
     };
     for (file, more, expected) in [

@@ -79,6 +79,27 @@ impl Linear {
         })
     }
 
+    /// [`Self::frozen`] of `x` `(N, in)`, and a change of low rank to it: `+ scale (seen aᵀ) bᵀ`. `seen` is what the change
+    /// sees of `x`; `a` `(r, in)`, `b` `(out, r)`.
+    pub fn changed(
+        &self,
+        x: &Tensor,
+        seen: &Tensor,
+        (a, b, scale): (&Tensor, &Tensor, f64),
+    ) -> Result<Tensor> {
+        if !kernel::applies(&[x, seen, a, b, &self.weight]) {
+            let change = (seen.matmul(&a.t()?)?.matmul(&b.t()?)? * scale)?;
+            return Ok((self.frozen(x)? + change)?);
+        }
+        let trains = |tensor: &Tensor| tensor.track_op();
+        let any = trains(x) || trains(a) || trains(b);
+        let frozen = !trains(&self.weight) && !self.bias.as_ref().is_some_and(trains);
+        Ok(match any && frozen && seen.id() == x.id() {
+            true => kernel::changed_linear(x, &self.weight, self.bias.as_ref(), (a, b, scale))?,
+            false => kernel::low_rank(&self.frozen(x)?, seen, a, b, scale)?,
+        })
+    }
+
     fn composed(&self, x: &Tensor) -> Result<Tensor> {
         let y = x.matmul(&self.weight.t()?)?; // (N, in) (in, out) -> (N, out)
         Ok(match &self.bias {

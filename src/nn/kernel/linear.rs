@@ -11,29 +11,29 @@ use super::values;
 /// `x` `(N, in)`, `weight` `(out, in)` in any layout, `bias` `(out,)` -> `(N, out)`. Neither weight nor bias gets a
 /// gradient.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    let ((_, input), (out, wanted)) = (x.dims2()?, weight.dims2()?);
-    if input != wanted || bias.is_some_and(|bias| bias.dims() != [out]) {
-        candle_core::bail!("linear: x {:?}, weight {:?} and bias disagree", x.shape(), weight.shape());
-    }
-    x.apply_op1(FrozenLinear { weight: weight.detach(), bias: bias.map(Tensor::detach) })
+    x.apply_op1(FrozenLinear::new(x, weight, bias)?)
 }
 
-struct FrozenLinear {
+pub(super) struct FrozenLinear {
     weight: Tensor,
     bias: Option<Tensor>,
 }
 
-impl CustomOp1 for FrozenLinear {
-    fn name(&self) -> &'static str {
-        "frozen-linear"
+impl FrozenLinear {
+    pub fn new(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
+        let ((_, input), (out, wanted)) = (x.dims2()?, weight.dims2()?);
+        if input != wanted || bias.is_some_and(|bias| bias.dims() != [out]) {
+            candle_core::bail!("linear: x {:?}, weight {:?} and bias disagree", x.shape(), weight.shape());
+        }
+        Ok(Self { weight: weight.detach(), bias: bias.map(Tensor::detach) })
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let x = matrix(x, layout)?;
-        let (rows, out) = (layout.dims()[0], self.weight.dims()[0]);
-        let y = with_matrix(&self.weight, |weight| match &self.bias {
+    /// `x Wᵀ + b`
+    pub fn forward(&self, x: Matrix) -> Result<Vec<f32>> {
+        with_matrix(&self.weight, |weight| match &self.bias {
             None => Ok(product(x, weight.t(), Threads::All)),
             Some(bias) => values::with(bias, |bias| {
+                let (rows, out) = (x.rows(), bias.len());
                 let mut y = bias.repeat(rows);
                 multiply(
                     &mut MatrixMut::new(&mut y, rows, out),
@@ -45,14 +45,27 @@ impl CustomOp1 for FrozenLinear {
                 );
                 Ok(y)
             }),
-        })?;
-        values::output(y, (rows, out))
+        })
+    }
+
+    /// `g W`
+    pub fn backward(&self, g: Matrix) -> Result<Vec<f32>> {
+        with_matrix(&self.weight, |weight| Ok(product(g, weight, Threads::All)))
+    }
+}
+
+impl CustomOp1 for FrozenLinear {
+    fn name(&self) -> &'static str {
+        "frozen-linear"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let y = self.forward(matrix(x, layout)?)?;
+        values::output(y, (layout.dims()[0], self.weight.dims()[0]))
     }
 
     fn bwd(&self, x: &Tensor, _y: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
-        let dx =
-            with_matrix(g, |g| with_matrix(&self.weight, |weight| Ok(product(g, weight, Threads::All))))?;
-        values::tensor(dx, x).map(Some)
+        values::tensor(with_matrix(g, |g| self.backward(g))?, x).map(Some)
     }
 }
 
@@ -63,7 +76,8 @@ fn matrix<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<Matrix<'a>> {
     Ok(Matrix::strided(values, (rows, columns), (layout.stride()[0], layout.stride()[1])))
 }
 
-fn with_matrix<R>(tensor: &Tensor, f: impl FnOnce(Matrix) -> Result<R>) -> Result<R> {
+/// Calls `f` with the values of a two-dimensional tensor.
+pub(super) fn with_matrix<R>(tensor: &Tensor, f: impl FnOnce(Matrix) -> Result<R>) -> Result<R> {
     let (storage, layout) = tensor.storage_and_layout();
     match &*storage {
         Storage::Cpu(storage) => f(matrix(storage, layout)?),

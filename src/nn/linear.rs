@@ -67,16 +67,7 @@ impl Linear {
         {
             return Ok(kernel::quantised_linear(x, weight, self.bias.as_ref())?);
         }
-        let frozen_bias = self.bias.as_ref().filter(|bias| !bias.track_op() && kernel::applies(&[bias]));
-        let y = if kernel::applies(&[x, &self.weight]) && !self.weight.track_op() {
-            kernel::linear(x, &self.weight, frozen_bias)?
-        } else {
-            return self.composed(x);
-        };
-        Ok(match &self.bias {
-            Some(bias) if frozen_bias.is_none() => y.broadcast_add(bias)?,
-            _ => y,
-        })
+        affine(x, &self.weight, self.bias.as_ref())
     }
 
     /// [`Self::frozen`] of `x` `(N, in)`, and a change of low rank to it: `+ scale (seen aᵀ) bᵀ`. `seen` is what the change
@@ -99,12 +90,20 @@ impl Linear {
             false => kernel::low_rank(&self.frozen(x)?, seen, a, b, scale)?,
         })
     }
+}
 
-    fn composed(&self, x: &Tensor) -> Result<Tensor> {
-        let y = x.matmul(&self.weight.t()?)?; // (N, in) (in, out) -> (N, out)
-        Ok(match &self.bias {
-            Some(bias) => y.broadcast_add(bias)?,
-            None => y,
-        })
+/// `x weightᵀ + bias`, `(N, in) -> (N, out)`, with gradients for all that has a history.
+pub fn affine(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    if kernel::applies(&[x, weight]) && bias.is_none_or(|bias| kernel::applies(&[bias])) {
+        let trained = weight.track_op() || bias.is_some_and(Tensor::track_op);
+        return Ok(match trained {
+            true => kernel::trained_linear(x, weight, bias)?,
+            false => kernel::linear(x, weight, bias)?,
+        });
     }
+    let y = x.matmul(&weight.t()?)?; // (N, in) (in, out) -> (N, out)
+    Ok(match bias {
+        Some(bias) => y.broadcast_add(bias)?,
+        None => y,
+    })
 }

@@ -38,7 +38,7 @@ mod values;
 pub(super) use attention::attention;
 pub(super) use cross_entropy::cross_entropy;
 pub(super) use dropout::{Mask, dropout};
-pub(super) use linear::linear;
+pub(super) use linear::{linear, trained_linear};
 pub(super) use low_rank::{changed_linear, low_rank};
 pub(super) use mlp::{Curve, activated, gated};
 pub(super) use norm::{layer_norm, rms_norm};

@@ -153,6 +153,9 @@ pub struct Shared {
     /// Passages to show [default: 3 for a model below 300M parameters, else 5]
     #[arg(short, value_parser = clap::value_parser!(u16).range(1..=20), requires = "collection")]
     k: Option<u16>,
+    /// Forget an unfinished run of that name
+    #[arg(long)]
+    restart: bool,
     #[command(flatten)]
     rows: RowOptions,
     #[command(flatten)]
@@ -356,7 +359,7 @@ fn begin(shared: &Shared, chosen: Chosen, settings: &Settings, printer: &Printer
         lora_plus: chosen.lora_plus.unwrap_or(1.0),
     };
     let run = Run { name: &shared.out, job, resume: false, json: shared.json, device: shared.device };
-    train_new(run, settings, printer)
+    train_new(run, shared.restart, settings, printer)
 }
 
 impl TrainingOptions {
@@ -399,19 +402,19 @@ fn weights(name: &str) -> Result<hub::ModelPath> {
     hub::resolve(name)
 }
 
-fn train_new(run: Run, settings: &Settings, printer: &Printer) -> Result<Ending> {
+fn train_new(run: Run, restart: bool, settings: &Settings, printer: &Printer) -> Result<Ending> {
     let place = settings.adapters().place(run.name)?;
     if place.exists() {
         return Err(Error::invalid(format!("there is an adapter `{}` already", run.name))
             .hint(format!("give another name with --out, or `incontext adapters rm {}` first", run.name)));
     }
     let folder = runs(settings, run.name);
+    if restart {
+        forget(&folder)?;
+    }
     if folder.join(crate::train::CHECKPOINT).exists() {
-        return Err(Error::busy(format!("the run `{}` was not finished", run.name)).hint(format!(
-            "go on with it: `incontext tune resume {}`, or remove `{}`",
-            run.name,
-            folder.display()
-        )));
+        return Err(Error::busy(format!("the run `{}` was not finished", run.name))
+            .hint(format!("go on with it: `incontext tune resume {}`, or forget it: --restart", run.name)));
     }
     train(run, settings, printer)
 }

@@ -45,6 +45,7 @@ mod stores;
 mod tiny;
 mod training;
 mod truth;
+mod tune;
 #[cfg(unix)]
 mod watch;
 mod web;

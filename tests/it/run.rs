@@ -14,11 +14,12 @@ use tempfile::TempDir;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_incontext");
 
 /// Settings that would make a run depend on who runs it.
-pub const SETTINGS: [&str; 23] = [
+pub const SETTINGS: [&str; 24] = [
     "INCONTEXT_HOME",
     "INCONTEXT_COLLECTION",
     "INCONTEXT_EMBEDDER",
     "INCONTEXT_MODEL",
+    "INCONTEXT_ADAPTER",
     "INCONTEXT_PROMPT",
     "INCONTEXT_RERANK",
     "INCONTEXT_DEVICE",

@@ -11,7 +11,7 @@ mod run;
 
 pub use compile::{Compiled, compile};
 pub use defaults::{learning_rate, train_config};
-pub use rows::{Documents, Laid, Skipped, Source, plain, templated};
+pub use rows::{Documents, Laid, Skipped, Source, plain, shown_turns, templated};
 pub use run::{Done, Progress, Tuning, run};
 
 use std::path::{Path, PathBuf};

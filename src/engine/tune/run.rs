@@ -78,6 +78,8 @@ pub fn run(job: &mut Job, tuning: &Tuning, on: &mut dyn FnMut(Progress) -> Contr
     let network = &model.transformer;
     let mut config = job.method.clone();
     let begun = Begun::of(job, tuning, &mut config, on)?;
+    // What its examples decide of a method (how many virtual tokens) belongs to the job.
+    job.method = config.clone();
     let tensors = config.start(network, &begun.start)?;
     let mut params = Params::new();
     for (name, tensor) in &tensors {

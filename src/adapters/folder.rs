@@ -91,6 +91,8 @@ pub struct Measured {
     pub generated_f1: f64,
     /// In the documents' own sentences.
     pub extractive_f1: f64,
+    /// Whether the first is higher, beyond what chance explains.
+    pub better: bool,
 }
 
 /// An adapter as it lies in a folder.
@@ -201,7 +203,7 @@ impl Stored {
 impl About {
     /// Whether its answers were measured to be better than the documents' own sentences.
     pub fn writes_well(&self) -> bool {
-        self.answers.as_ref().is_some_and(|measured| measured.generated_f1 > measured.extractive_f1)
+        self.answers.as_ref().is_some_and(|measured| measured.better)
     }
 
     /// Writes it beside the adapter in `dir`, in place of what it said before.

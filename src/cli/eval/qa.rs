@@ -3,20 +3,25 @@
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use clap::Args;
+use serde::Serialize;
 use serde_json::json;
 
+use crate::adapters::Measured;
 use crate::cli::answers::{How, With};
 use crate::cli::printer::Printer;
 use crate::cli::settings::Settings;
+use crate::cli::tuned::Adapted;
 use crate::cli::{Ending, help};
-use crate::engine::ask::{Answer, Answering, Ask};
+use crate::engine::ask::{Answer, Answering, Ask, Progress};
 use crate::engine::{Citation, Places};
 use crate::error::Result;
 use crate::eval::qa::{Judged, Said, Scores};
-use crate::eval::stats::{Bootstrap, Estimate};
+use crate::eval::stats::{Bootstrap, Difference, Estimate};
 use crate::files;
+use crate::retrieve::rank::Mode;
 use crate::text::example::{Columns, Example, Rows};
 use crate::text::records::Source;
 
@@ -51,6 +56,10 @@ const EXAMPLES: help::Examples = &[
         "incontext eval qa --questions questions.jsonl -c papers --rows judged.jsonl",
     ),
     (
+        "What an adapter teaches the model to answer, beside the documents' own sentences",
+        "incontext eval qa --questions questions.jsonl -c papers --answer generate --adapter papers",
+    ),
+    (
         "What a model makes of it",
         "incontext eval qa --questions questions.jsonl -c papers --answer generate --model my-model.gguf --json",
     ),
@@ -72,11 +81,26 @@ pub fn run(command: &Qa, settings: &Settings, printer: &Printer) -> Result<Endin
         k: command.with.k(),
         places: &settings.places,
     };
+    // What an adapter writes is measured beside the documents' own sentences, from the same passages.
+    let beside =
+        loaded.chosen.adapter.as_ref().filter(|_| {
+            loaded.generator.as_ref().is_some_and(|generator| command.answer.generates(generator))
+        });
+    let quoting = Ask { generation: None, answering: Answering::Extractive, ..job.clone() };
     let bar = printer.bar(questions.len() as u64);
     let mut rows = Vec::with_capacity(questions.len());
+    let mut quoted = Vec::new();
     for question in &questions {
-        let answer = job.run(&question.input, &mut |_| ControlFlow::Continue(()))?;
+        let go_on = &mut |_: Progress| ControlFlow::Continue(());
+        let start = Instant::now();
+        let found = job.look(&question.input, Mode::Hybrid)?;
+        let mut answer = job.answer(&question.input, &found, go_on)?;
+        answer.ms = start.elapsed().as_millis() as u64;
         rows.push(Judged::new(question, said(&answer, &settings.places)));
+        if beside.is_some() {
+            let answer = quoting.answer(&question.input, &found, go_on)?;
+            quoted.push(Judged::new(question, said(&answer, &settings.places)));
+        }
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -85,16 +109,77 @@ pub fn run(command: &Qa, settings: &Settings, printer: &Printer) -> Result<Endin
         files::replace(path, lines.as_bytes())?;
     }
     let scores = Scores::of(&rows, Bootstrap::default());
+    let beside = match beside {
+        Some(adapter) => Some(compared(adapter, &rows, &quoted, (&source.hash, &name))?),
+        None => None,
+    };
     match command.json {
         true => printer.json(&json!({
             "collection": name, "questions": { "path": command.questions, "blake3": source.hash },
             "answer": Answering::from(command.answer), "model": loaded.generator.as_ref().map(|g| g.name()),
+            "adapter": loaded.chosen.adapter.as_ref().map(|adapter| &adapter.name), "beside": beside,
             "embedder": loaded.embedder.name(), "prompt": template.front().name, "version": env!("CARGO_PKG_VERSION"),
             "scores": scores,
         }))?,
         false => show(&scores, printer)?,
     }
+    if let Some(beside) = &beside {
+        beside.tell(printer);
+    }
     Ok(Ending::Done)
+}
+
+/// The answers under an adapter beside the documents' own sentences.
+#[derive(Serialize)]
+struct Beside {
+    extractive: Scores,
+    /// F1 of what the adapter has the model write less that of the sentences, over the answerable questions.
+    f1: Difference,
+    /// Whether `ask` has it write from now on.
+    writes: bool,
+}
+
+/// Holds them against each other, and remembers with the adapter which is better.
+fn compared(
+    adapter: &Adapted,
+    written: &[Judged],
+    quoted: &[Judged],
+    (data, collection): (&str, &str),
+) -> Result<Beside> {
+    let f1 = |rows: &[Judged]| -> Vec<f64> {
+        rows.iter().filter(|row| row.answerable).map(|row| row.f1).collect()
+    };
+    let (ours, theirs) = (f1(written), f1(quoted));
+    let difference = Bootstrap::default().difference(&ours, &theirs);
+    let extractive = Scores::of(quoted, Bootstrap::default());
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
+    let mut about = adapter.about.clone().unwrap_or_default();
+    about.answers = Some(Measured {
+        questions: written.len(),
+        data: data.to_owned(),
+        collection: collection.to_owned(),
+        generated_f1: mean(&ours),
+        extractive_f1: mean(&theirs),
+        better: difference.estimate.low > 0.0,
+    });
+    about.write(&adapter.dir)?;
+    Ok(Beside { extractive, f1: difference, writes: about.writes_well() })
+}
+
+impl Beside {
+    fn tell(&self, printer: &Printer) {
+        let Estimate { mean, low, high } = self.f1.estimate;
+        let outcome = match self.writes {
+            true => "`ask` has it write from now on, where --answer is not given",
+            false => "`ask` goes on to quote, where --answer is not given",
+        };
+        printer.note(format!(
+            "F1 less that of the documents' own sentences: {:+.1} ({:+.1} - {:+.1}); {outcome}",
+            100.0 * mean,
+            100.0 * low,
+            100.0 * high
+        ));
+    }
 }
 
 fn said(answer: &Answer, places: &Places) -> Said {

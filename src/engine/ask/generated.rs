@@ -12,8 +12,18 @@ use crate::prompt::{Prompt, Shown, Template};
 use crate::retrieve::Hit;
 use crate::text::ground::{Evidence, Grounding, ground};
 
+/// What came of asking the model.
+pub(super) enum Written {
+    /// Every sentence of it has its source.
+    Text(String),
+    /// Nothing that can be used; the answer says why.
+    Nothing,
+    /// A model that was taught when to decline does so.
+    Declined,
+}
+
 impl Ask<'_> {
-    /// What the model writes, if it is grounded; else `None`, and the answer says why.
+    /// What the model writes.
     pub(super) fn generate(
         &self,
         generation: &Generation,
@@ -21,7 +31,7 @@ impl Ask<'_> {
         passages: &[Hit],
         answer: &mut Answer,
         on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
-    ) -> Result<Option<String>> {
+    ) -> Result<Written> {
         let Generation { generator, template, .. } = generation;
         let fitted = self.prompt(generation, question, passages)?;
         let Prompt { name, version, params, .. } = &fitted.prompt;
@@ -31,7 +41,7 @@ impl Ask<'_> {
         let layout = &fitted.prompt.layout;
         let text = generator.render(layout)?;
         if on_progress(Progress::Prompt { text: &text, dropped: &fitted.dropped }).is_break() {
-            return Ok(None);
+            return Ok(Written::Nothing);
         }
         let sampling = Sampling {
             max_tokens: params.max_tokens,
@@ -46,7 +56,9 @@ impl Ask<'_> {
         let text = completion.text.trim();
         if refuses(template, text) {
             answer.fallback = Some("the model found no answer in the passages".to_owned());
-            return Ok(None);
+            // A model that is merely prompted says so too often to be believed.
+            let taught = generator.adapter().is_some();
+            return Ok(if taught { Written::Declined } else { Written::Nothing });
         }
         let shown = &passages[..fitted.shown];
         let headers: Vec<String> = shown.iter().map(|hit| header(&hit.passage)).collect();
@@ -63,15 +75,15 @@ impl Ask<'_> {
         let grounding = ground(text, question, &evidence);
         if !grounding.is_grounded() {
             answer.fallback = Some(objection(text, &grounding));
-            return Ok(None);
+            return Ok(Written::Nothing);
         }
         if let Some(objection) = beside_the_point(question, text, &grounding, &sources(&grounding, &evidence))
         {
             answer.fallback = Some(objection.to_owned());
-            return Ok(None);
+            return Ok(Written::Nothing);
         }
         answer.mode = Answering::Generate;
-        Ok(Some(self.cite_claims(text, &grounding, shown, answer)))
+        Ok(Written::Text(self.cite_claims(text, &grounding, shown, answer)))
     }
 
     /// The prompt with as many passages, and as much of the conversation, as the window holds.

@@ -17,6 +17,7 @@ use std::time::Instant;
 pub use answer::{Answer, Answering, FORMAT, Nearest, PromptName, Tokens};
 pub use look::Found;
 
+use self::generated::Written;
 use self::look::{Looking, PASSAGES};
 use super::Places;
 use crate::embed::Embedder;
@@ -55,6 +56,7 @@ pub fn features(question: &str, collection: &Collection, embedder: &Embedder) ->
 }
 
 /// Everything a question is answered with.
+#[derive(Clone)]
 pub struct Ask<'a> {
     pub collection: &'a Collection,
     pub embedder: &'a Embedder,
@@ -69,6 +71,7 @@ pub struct Ask<'a> {
 }
 
 /// What writes the answer.
+#[derive(Clone)]
 pub struct Generation<'a> {
     pub generator: &'a Generator,
     pub template: &'a Template,
@@ -146,18 +149,19 @@ impl Ask<'_> {
             return Ok(answer);
         }
         let stopped = on_progress(Progress::Read(found.passages())).is_break();
-        let text = match &self.generation {
-            Some(_) if stopped => None,
+        let written = match &self.generation {
+            Some(_) if stopped => Written::Nothing,
             Some(generation) if self.generates(generation.generator) => {
                 let small = generation.generator.parameters().is_some_and(|size| size < SMALL);
                 let passages = self.shown(found, small);
                 self.generate(generation, question, passages, &mut answer, on_progress)?
             }
-            _ => None,
+            _ => Written::Nothing,
         };
-        let text = match text {
-            Some(text) => text,
-            None => self.extract(found, question, &mut answer),
+        let text = match written {
+            Written::Text(text) => text,
+            Written::Nothing => self.extract(found, question, &mut answer),
+            Written::Declined => String::new(),
         };
         // Passages without a sentence (headings, pictures) answer nothing, however near they are.
         if text.is_empty() {

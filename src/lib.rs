@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
-//! # The two journeys
+//! # The three journeys
 //!
-//! Both run with tiny models of the project's tests, in a folder `here`. Files become a collection:
+//! All run with tiny models of the project's tests, in a folder `here`. Files become a collection:
 //!
 //! ```
 //! use std::ops::ControlFlow;
@@ -70,6 +70,49 @@
 //! assert!(answer.answer.starts_with("Green tea is steeped for two minutes. [1]"));
 //! assert_eq!(answer.citations[0].quote, "Green tea is steeped for two minutes.");
 //! assert!(answer.fallback.is_some());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Examples become an adapter, and the model says under it what it was taught. A copy without one says what it always said:
+//!
+//! ```
+//! use std::ops::ControlFlow;
+//! use incontext::adapters::{AdapterConfig, Lora, Stored};
+//! use incontext::engine::tune::{self, Data, Job, Tuning};
+//! use incontext::generate::{Generator, LocalGenerator, Sampling};
+//! use incontext::models::{self, Model};
+//! use incontext::{nn::Precision, text::layout::Layout, train::TrainConfig};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let (folder, cpu) = (tempfile::tempdir()?, candle_core::Device::Cpu);
+//! # let here = folder.path();
+//! # let path = std::path::Path::new("tests/golden/tiny/llama");
+//! std::fs::write(here.join("data.jsonl"), r#"{"prompt": "balo", "completion": " dami"}"#)?;
+//! let model = Model::load(path, &cpu)?;
+//! let method = AdapterConfig::Lora(Lora::default());
+//! let usual = tune::train_config(&method, model.transformer.parameters());
+//! let mut job = Job {
+//!     version: "0.1.0".into(), model: "tiny".into(), base_fingerprint: models::fingerprint(path)?,
+//!     data: Data { file: here.join("data.jsonl"), plain: true, ..Data::default() },
+//!     train: TrainConfig { steps: Some(40), learning_rate: 0.01, ..usual },
+//!     method, template: None, init_text: None, init_demos: None, sweep: false, lora_plus: 1.0,
+//! };
+//! let tuning = Tuning { model: &model, template: None, documents: None, folder: &here.join("run"), resume: false };
+//! let done = tune::run(&mut job, &tuning, &mut |_| ControlFlow::Continue(()))?;
+//! done.stored.ok_or("interrupted")?.write(&here.join("greeting"), &model.transformer, "llama")?;
+//!
+//! let base = LocalGenerator::load("tiny", path, &cpu, Precision::Int8)?;
+//! let stored = Stored::read(&here.join("greeting"), base.network())?;
+//! let adapter = stored.config.ok_or("no method")?.attach(base.network(), &stored.tensors)?;
+//! let tuned = base.clone().with_adapter("greeting", adapter)?;
+//! let says = |model| {
+//!     let (asked, one) = (Layout::Text("balo".into()), Sampling { max_tokens: 1, ..Sampling::default() });
+//!     let written = Generator::Local(Box::new(model)).generate(&asked, &one, &mut |_| ControlFlow::Continue(()));
+//!     written.map(|completion| completion.text.trim().to_owned())
+//! };
+//! assert_eq!(says(tuned)?, "dami");
+//! assert_ne!(says(base)?, "dami");
 //! # Ok(())
 //! # }
 //! ```

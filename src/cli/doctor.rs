@@ -3,6 +3,7 @@
 //! It looks and never mends: every remedy it names is a command of a person's own. Nothing it finds stops it, so that one
 //! broken thing does not hide another.
 
+mod adapters;
 mod collections;
 mod configuration;
 mod machine;
@@ -23,14 +24,14 @@ use super::{Ending, load, tidy};
 use crate::embed::Embedder;
 use crate::error::{Error, Result};
 
-/// Check models, settings, collections and disk, and say what to do
+/// Check models, adapters, settings, collections and disk, and say what to do
 ///
 /// Every line is `ok`, a `note` (worth knowing, nothing to fix) or a `problem`, followed by what to do. Files of models
 /// are compared with what was verified when they came; --deep hashes them again and loads every model.
 #[derive(Args)]
 #[command(after_long_help = help::examples(EXAMPLES))]
 pub struct Doctor {
-    /// Also hash every model file again and load the generator
+    /// Also hash every model file again and load the generator, with its adapter
     #[arg(long)]
     deep: bool,
     /// Print the findings as JSON
@@ -59,6 +60,7 @@ pub fn run(
     machine::check(&settings, &mut report);
     configuration::check(&settings, refused.as_ref(), &mut report);
     models::check(&settings, command.deep, &mut encoders, &mut report);
+    adapters::check(&settings, command.deep, &mut report);
     collections::check(&settings, &mut encoders, &mut report);
 
     let (problems, notes) = (report.count(Level::Problem), report.count(Level::Note));

@@ -8,10 +8,10 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::run::{Folder, Ran};
-use crate::tiny;
+use crate::{golden, tiny};
 
 /// Every command, as it is typed.
-const COMMANDS: [&[&str]; 36] = [
+const COMMANDS: [&[&str]; 55] = [
     &["quickstart"],
     &["ingest"],
     &["ask"],
@@ -38,6 +38,25 @@ const COMMANDS: [&[&str]; 36] = [
     &["experiment", "compare"],
     &["experiment", "export"],
     &["optimise"],
+    &["tune", "lora"],
+    &["tune", "ia3"],
+    &["tune", "prefix"],
+    &["tune", "soft-prompt"],
+    &["tune", "p-tuning"],
+    &["tune", "houlsby"],
+    &["tune", "pfeiffer"],
+    &["tune", "parallel"],
+    &["tune", "llama-adapter"],
+    &["tune", "resume"],
+    &["tune", "repeat"],
+    &["use"],
+    &["modes"],
+    &["adapters", "list"],
+    &["adapters", "show"],
+    &["adapters", "export"],
+    &["adapters", "import"],
+    &["adapters", "merge"],
+    &["adapters", "rm"],
     &["config", "show"],
     &["config", "path"],
     &["eval", "qa"],
@@ -228,6 +247,47 @@ fn one_broken_thing_hides_no_other_and_each_comes_with_what_to_do() {
 }
 
 #[test]
+fn the_doctor_holds_the_adapter_in_use_against_the_model_and_names_runs_that_were_broken_off() {
+    let folder = folder();
+    let golden = |family: &str| golden::tiny(family).to_str().unwrap().to_owned();
+    let (model, other) = (golden("llama"), golden("llama_untied"));
+    folder.write("data.jsonl", "{\"prompt\": \"balo\", \"completion\": \"bami\"}\n");
+    let tune = ["tune", "ia3", "--data", "data.jsonl", "--steps", "1", "--model", &model, "--out"];
+    for name in ["scales", "damaged"] {
+        folder.ok(&[&tune[..], &[name]].concat());
+    }
+    folder.ok(&["use", "scales"]);
+    let (code, findings) = doctor(&folder);
+    assert_eq!(code, Some(0), "{findings:#?}");
+    assert_eq!(about(&findings, "ok", "adapter scales").found, format!("fits over `{model}`"));
+    let deep = run(&folder, &["doctor", "--deep"]);
+    assert!(deep.out.contains(&format!("loads over `{model}`")), "{deep:#?}");
+
+    // Over other weights, with a name that nobody has, unreadable, and half done.
+    let config = fs::read_to_string(folder.at(".incontext/config.toml")).unwrap();
+    folder.write(".incontext/config.toml", &format!("{config}model = \"{other}\"\n"));
+    folder.write(".incontext/adapters/damaged/adapter_config.json", "{");
+    fs::write(folder.at(".incontext/runs/scales/checkpoint.safetensors"), "").unwrap();
+    let (code, findings) = doctor(&folder);
+    assert_eq!(code, Some(1), "{findings:#?}");
+    let wrong = about(&findings, "problem", "adapter scales");
+    assert!(wrong.found.contains("was made on"), "{wrong:?}");
+    assert!(wrong.remedy.as_deref().unwrap().starts_with("incontext use base; "), "{wrong:?}");
+    let damaged = about(&findings, "problem", "adapter damaged");
+    assert_eq!(run(&folder, &arguments(damaged.remedy.as_deref().unwrap())).code, Some(0));
+    let broken_off = about(&findings, "note", "run scales");
+    assert!(broken_off.found.starts_with("ia3 on "), "{broken_off:?}");
+    assert_eq!(broken_off.remedy.as_deref(), Some("incontext tune resume scales"));
+    assert_eq!(run(&folder, &["use", "base"]).code, Some(0));
+    assert_eq!(doctor(&folder).0, Some(0));
+
+    let mut command = folder.command(&["doctor"]);
+    let ran = Ran::of(command.env("INCONTEXT_ADAPTER", "nobody").output().unwrap());
+    assert!(ran.out.contains("no adapter `nobody`"), "{ran:#?}");
+    assert!(ran.out.contains("do: unset INCONTEXT_ADAPTER; there are: scales"), "{ran:#?}");
+}
+
+#[test]
 fn the_doctor_names_a_folder_that_cannot_hold_anything() {
     let folder = Folder::with(&[("file", "")]);
     let ran = Ran::of(folder.command(&["doctor", "--json", "--home", "file"]).output().unwrap());
@@ -265,6 +325,7 @@ fn every_setting_says_where_it_comes_from() {
     collection papers [HERE]/.incontext/config.toml
     embedder ./other environment variable INCONTEXT_EMBEDDER
     model big.gguf flag --model
+    adapter none default
     prompt qa/grounded default
     rerank none default
     device cpu default
@@ -318,6 +379,12 @@ fn help_in_short_and_at_length() {
       experiment  Measure prompts, demonstrations, retrieval and models beside each other
       optimise    Search for a better prompt: other wordings, other slots, sets of demonstrations
 
+    Tune the model:
+      tune      Teach a model of this machine a task, by the method of your choice
+      use       Ask with an adapter from now on, or with the model as it is
+      modes     Show what is possible with this model: prompts, demonstrations, adapters
+      adapters  List, show, bring in, merge and remove adapters
+
     Measure:
       eval         Measure search and answers on questions whose answers are known
       tune-fusion  Fit the fusion of a collection to judged questions
@@ -325,7 +392,7 @@ fn help_in_short_and_at_length() {
       verify       Compare a model's numbers with a reference made elsewhere
 
     Keep things in order:
-      doctor       Check models, settings, collections and disk, and say what to do
+      doctor       Check models, adapters, settings, collections and disk, and say what to do
       collections  List, show and remove collections
       models       List, fetch and locate models
       config       Show the settings and where each comes from
@@ -369,6 +436,12 @@ fn help_in_short_and_at_length() {
       experiment  Measure prompts, demonstrations, retrieval and models beside each other
       optimise    Search for a better prompt: other wordings, other slots, sets of demonstrations
 
+    Tune the model:
+      tune      Teach a model of this machine a task, by the method of your choice
+      use       Ask with an adapter from now on, or with the model as it is
+      modes     Show what is possible with this model: prompts, demonstrations, adapters
+      adapters  List, show, bring in, merge and remove adapters
+
     Measure:
       eval         Measure search and answers on questions whose answers are known
       tune-fusion  Fit the fusion of a collection to judged questions
@@ -376,7 +449,7 @@ fn help_in_short_and_at_length() {
       verify       Compare a model's numbers with a reference made elsewhere
 
     Keep things in order:
-      doctor       Check models, settings, collections and disk, and say what to do
+      doctor       Check models, adapters, settings, collections and disk, and say what to do
       collections  List, show and remove collections
       models       List, fetch and locate models
       config       Show the settings and where each comes from
@@ -426,6 +499,7 @@ fn help_in_short_and_at_length() {
       INCONTEXT_COLLECTION       collection, as --collection
       INCONTEXT_EMBEDDER         encoder for new collections, as --embedder
       INCONTEXT_MODEL            generator, as --model
+      INCONTEXT_ADAPTER          adapter over it, as --adapter
       INCONTEXT_PROMPT           prompt template, as --prompt
       INCONTEXT_RERANK           cross-encoder, as --rerank
       INCONTEXT_DEVICE           where models compute, as --device
@@ -476,6 +550,12 @@ fn help_in_short_and_at_length() {
           --model <NAME|PATH>
               Generator: catalogue name, directory, GGUF file, or openai:NAME at an endpoint [default:
               smollm2-135m-instruct]
+
+          --adapter <NAME|DIR>
+              Adapter over the model: a name of `incontext adapters list`, or a folder [default: none]
+
+          --base
+              The model as it is, whatever adapter the folder uses
 
           --embedder <NAME|DIR>
               Encoder, if it is not where the collection's was [default: the collection's]
@@ -553,12 +633,12 @@ fn help_in_short_and_at_length() {
     insta::assert_snapshot!(folder.shown(&["doctor", "-h"]), @r#"
     exit 0
     -- stdout
-    Check models, settings, collections and disk, and say what to do
+    Check models, adapters, settings, collections and disk, and say what to do
 
     Usage: incontext doctor [OPTIONS]
 
     Options:
-          --deep  Also hash every model file again and load the generator
+          --deep  Also hash every model file again and load the generator, with its adapter
           --json  Print the findings as JSON
       -h, --help  Print help (see more with '--help')
 
@@ -652,7 +732,8 @@ fn the_manual_has_a_page_for_every_command() {
     let name = |words: &[&str]| format!("incontext-{}.1", words.join("-"));
     let mut expected: BTreeSet<String> = COMMANDS.map(name).into();
     expected.extend(
-        ["collections", "models", "prompt", "experiment", "config", "eval"].map(|group| name(&[group])),
+        ["collections", "models", "prompt", "experiment", "config", "eval", "tune", "adapters"]
+            .map(|group| name(&[group])),
     );
     expected.insert("incontext.1".into());
     let entries = fs::read_dir(folder.at("pages")).unwrap();
@@ -708,7 +789,8 @@ fn the_guide_lists_every_command_that_prints_json_and_every_variable() {
     let folder = Folder::new();
     let documented: BTreeSet<String> = table("docs/configuration.md", "command")
         .iter()
-        .map(|row| row[0].trim_matches('`').replace(" --json", ""))
+        .flat_map(|row| row[0].split(", "))
+        .map(|command| command.trim_matches('`').replace(" --json", ""))
         .collect();
     let has_json =
         |command: &&&[&str]| folder.ok(&[**command, &["--help"][..]].concat()).out.contains("--json");

@@ -170,8 +170,8 @@ fn settings_that_cannot_be_read() {
       |
     1 | embeder = "x"
       | ^^^^^^^
-    unknown field `embeder`, expected one of `collection`, `embedder`, `model`, `prompt`, `rerank`, `device`, `qdrant_url`, `openai`
-    hint: keys: collection, embedder, model, prompt, rerank, device, qdrant_url; under [openai]: base_url, api_key_env, context, window, timeout
+    unknown field `embeder`, expected one of `collection`, `embedder`, `model`, `adapter`, `prompt`, `rerank`, `device`, `qdrant_url`, `openai`
+    hint: keys: collection, embedder, model, adapter, prompt, rerank, device, qdrant_url; under [openai]: base_url, api_key_env, context, window, timeout
     "#);
 }
 

@@ -351,25 +351,23 @@ fn a_head_is_trained_alone_with_layers_with_biases_or_with_an_adapter_on_encoder
     let folder = Folder::with(&[("rows.jsonl", &classified(48))]);
     for family in ["bert", "distilbert", "xlm_roberta", "llama", "gpt2"] {
         let model = tiny(family).to_str().unwrap().to_owned();
-        let methods: [(&str, &[&str]); 5] = [
-            ("head", &["--learning-rate", "0.05"]),
-            ("full", &["--top-layers", "1"]),
-            ("full", &[]),
-            ("bitfit", &[]),
-            ("lora", &["--rank", "3"]),
+        let methods: [(&str, &str, &[&str]); 5] = [
+            ("head", "0.02", &[]),
+            ("full", "0.002", &["--top-layers", "1"]),
+            ("full", "0.002", &[]),
+            ("bitfit", "0.01", &[]),
+            ("lora", "0.01", &["--rank", "3"]),
         ];
-        for (at, (method, more)) in methods.into_iter().enumerate() {
+        for (at, (method, rate, more)) in methods.into_iter().enumerate() {
             if (family, method) == ("llama", "bitfit") {
                 continue;
             }
             let name = format!("{family}-{at}");
             let args =
                 ["tune", method, "--data", "rows.jsonl", "--out", &name, "--model", &model, "--classify"];
-            let rate = if method == "head" { "0.05" } else { "0.01" };
-            let rest = ["--epochs", "8", "--warmup", "0", "--schedule", "constant", "--json"];
-            let rate = if more.contains(&"--learning-rate") { vec![] } else { vec!["--learning-rate", rate] };
-            let ran = folder.ok(&[&args[..], more, &rate, &rest].concat());
-            assert_eq!(ran.json()["outcome"]["steps"], 48, "{ran:#?}");
+            let rest = ["--epochs", "12", "--warmup", "0", "--schedule", "constant", "--json"];
+            let ran = folder.ok(&[&args[..], more, &["--learning-rate", rate], &rest].concat());
+            assert_eq!(ran.json()["outcome"]["steps"], 72, "{ran:#?}");
             let log = fs::read_to_string(folder.at(&format!(".incontext/runs/{name}/log.jsonl"))).unwrap();
             let events = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
             let losses: Vec<f64> = events.filter_map(|event| event["loss"].as_f64()).collect();

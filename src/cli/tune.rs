@@ -9,7 +9,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use self::method::{
-    Bottlenecks, FullOptions, HeadOptions, Ia3Options, LlamaOptions, LoraOptions, NoOptions, PTuningOptions,
+    Bottlenecks, FullOptions, Ia3Options, LlamaOptions, LoraOptions, NoOptions, PTuningOptions,
     PrefixOptions, SoftOptions,
 };
 use self::progress::Follow;
@@ -56,7 +56,7 @@ pub enum Tune {
     LlamaAdapter(One<LlamaOptions>),
     /// Output layers only (fine-tuning I): a head that tells classes apart, on the frozen model
     #[command(after_long_help = help::examples(HEAD))]
-    Head(One<HeadOptions>),
+    Head(One<NoOptions>),
     /// All layers (fine-tuning II), or the highest few
     #[command(after_long_help = help::examples(FULL))]
     Full(One<FullOptions>),
@@ -333,15 +333,12 @@ pub fn run(command: &Tune, settings: &Settings, printer: &Printer) -> Result<End
         Tune::Pfeiffer(one) => bottleneck(one, Placement::Pfeiffer),
         Tune::Parallel(one) => bottleneck(one, Placement::Parallel),
         Tune::LlamaAdapter(one) => begin(&one.shared, one.method.config().into(), settings, printer),
-        Tune::Head(one) => {
-            let head = Selection::Head { pooler: one.method.pooler };
-            begin(&one.shared, head.into(), settings, printer)
-        }
+        Tune::Head(one) => begin(&one.shared, Selection::Head.into(), settings, printer),
         Tune::Full(one) => {
-            let full = Selection::Full { top_layers: one.method.top_layers };
+            let full = one.method.top_layers.map_or(Selection::All, Selection::Top);
             begin(&one.shared, full.into(), settings, printer)
         }
-        Tune::Bitfit(one) => begin(&one.shared, Selection::Bitfit.into(), settings, printer),
+        Tune::Bitfit(one) => begin(&one.shared, Selection::BitFit.into(), settings, printer),
         Tune::Resume { name, json } => resume(name, *json, settings, printer),
         Tune::Repeat { run, out, json } => {
             let mut job = Job::read(run)?;
@@ -375,9 +372,7 @@ fn begin(shared: &Shared, chosen: Chosen, settings: &Settings, printer: &Printer
         model,
         base_fingerprint: models::fingerprint(&path)?,
         // An encoder writes nothing: there is nothing else to teach it.
-        classify: shared.classify
-            || !about.causal
-            || matches!(method, Method::Weights(Selection::Head { .. })),
+        classify: shared.classify || !about.causal || matches!(method, Method::Weights(Selection::Head)),
         method,
         data: Data {
             file: absolute(&shared.data)?,

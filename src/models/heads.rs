@@ -1,19 +1,75 @@
 //! Modules over the hidden states: what turns a trunk into a classifier.
 
-use candle_core::Tensor;
+use candle_core::{DType, Device, Tensor};
 
 use super::batch::Batch;
 use super::config::Config;
 use super::names::{Classes, Curve};
+use super::select::is_in;
 use super::weights::Weights;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::nn::{Linear, Site};
+use crate::random::SplitMix;
 
 /// Class scores from one token's hidden state: an encoder reads the first token through one more layer, a decoder the last.
 pub struct Classifier {
     /// `curve(W h + b)` before the classifier (encoders).
     dense: Option<(Linear, Curve)>,
     out: Linear,
+}
+
+/// A head for classes that nobody has trained yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewHead {
+    pub classes: usize,
+    pub seed: u64,
+}
+
+impl NewHead {
+    /// Adds its tensors to `weights`, under Hugging Face's names: `N(0, 0.02²)`, biases 0. A layer before the last one that
+    /// the weights have already (BERT's pooler) is kept.
+    pub(super) fn draw(self, config: &Config, weights: &mut Weights) -> Result<()> {
+        if self.classes == 0 {
+            return Err(Error::invalid("a head for no classes").hint("give it two or more"));
+        }
+        let hidden = config.shape.hidden;
+        let (dense, out, biased) = match config.family.names().classes {
+            Classes::Last { out } => (None, out, false),
+            Classes::First { dense, in_trunk: true, out, .. } => (Some(weights.in_trunk(dense)), out, true),
+            Classes::First { dense, out, .. } => (Some(dense.to_owned()), out, true),
+        };
+        let dense = dense.filter(|dense| !weights.contains(&format!("{dense}.weight")));
+        let mut random = SplitMix::new(self.seed, HEADS);
+        let mut add = |name: &str, out: usize, biased: bool| -> Result<()> {
+            let values = (0..out * hidden).map(|_| (DEVIATION * random.normal()) as f32).collect::<Vec<_>>();
+            weights.add(format!("{name}.weight"), Tensor::from_vec(values, (out, hidden), &Device::Cpu)?);
+            if biased {
+                weights.add(format!("{name}.bias"), Tensor::zeros(out, DType::F32, &Device::Cpu)?);
+            }
+            Ok(())
+        };
+        if let Some(dense) = dense {
+            add(&dense, hidden, true)?;
+        }
+        add(out, self.classes, biased)
+    }
+}
+
+/// Keeps the numbers of new heads apart from those of other uses of one seed.
+const HEADS: u64 = 0x6865_6164_7300_0000;
+
+const DEVIATION: f64 = 0.02;
+
+/// Whether `name` is a tensor of the head for classes.
+pub(super) fn is_of_classes(name: &str, config: &Config) -> bool {
+    let names = config.family.names();
+    match names.classes {
+        Classes::Last { out } => is_in(name, out),
+        Classes::First { dense, in_trunk, out, .. } => {
+            let inner = if in_trunk { name.strip_prefix(names.trunk).unwrap_or(name) } else { name };
+            is_in(inner, dense) || is_in(name, out)
+        }
+    }
 }
 
 impl Classifier {

@@ -13,7 +13,7 @@ use crate::nn::{Attention, Block, Heads, Linear, Mlp, Norm, Part, Site, Sublayer
 pub(super) struct Loader<'a> {
     pub config: &'a Config,
     pub names: &'static Names,
-    pub weights: &'a Weights,
+    pub weights: &'a Weights<'a>,
 }
 
 impl Loader<'_> {

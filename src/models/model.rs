@@ -8,10 +8,9 @@ use candle_core::{Device, Tensor};
 
 use super::config::Config;
 use super::gguf::Gguf;
-use super::heads::Classifier;
-use super::select::{NewHead, Selection};
+use super::heads::{Classifier, NewHead};
 use super::transformer::Transformer;
-use super::weights::Weights;
+use super::weights::{Select, Weights};
 use crate::error::{Error, IoContext, Result};
 use crate::nn::Params;
 use crate::text::tokenizer::Tokenizer;
@@ -30,7 +29,7 @@ impl Model {
     /// # Errors
     /// `NotFound`, `Invalid` or `Corrupt`, naming the file or tensor.
     pub fn load(path: &Path, device: &Device) -> Result<Self> {
-        Ok(Self::open(path, device, false)?.0)
+        Ok(Self::open(path, device, None, None)?.0)
     }
 
     /// What the model at `path` makes of a text, without its weights: how it is built, and its tokenizer.
@@ -45,7 +44,21 @@ impl Model {
 
     /// The same with every weight a variable, for checking gradients.
     pub fn load_trainable(path: &Path, device: &Device) -> Result<(Self, Params)> {
-        Self::open(path, device, true)
+        Self::open(path, device, Some(&|_| true), None)
+    }
+
+    /// The same with those weights as variables that `select` says yes to, by their names, and all others frozen; with a new
+    /// head for classes in place of the file's, if one is asked for.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_selected(
+        path: &Path,
+        device: &Device,
+        select: Select,
+        head: Option<NewHead>,
+    ) -> Result<(Self, Params)> {
+        Self::open(path, device, Some(select), head)
     }
 
     /// The same with `tensors` in place of its own of those names.
@@ -67,66 +80,37 @@ impl Model {
         Ok(Self { transformer, classifier, tokenizer })
     }
 
-    /// The same with the weights that `selection` chooses as variables (none where it is `None`), and with a head for classes
-    /// where one is to be made. What is not chosen stays frozen.
-    ///
-    /// # Errors
-    /// As [`Self::load`]; `Invalid` when the selection chooses nothing of this model.
-    pub fn load_selected(
+    fn open(
         path: &Path,
         device: &Device,
-        selection: Option<Selection>,
+        select: Option<Select>,
         head: Option<NewHead>,
     ) -> Result<(Self, Params)> {
         let place = |e: Error| e.within(path.display());
-        let (config, mut weights, tokenizer) = Self::parts(path, device).map_err(place)?;
-        if let Some(selection) = &selection {
-            selection.check(&config, head.is_some())?;
-        }
-        if let Some(head) = head {
-            let tensors = head.tensors(&config, |name| weights.contains(name))?;
-            weights = weights.over(tensors);
-        }
-        let mut weights = match selection {
-            None => weights,
-            Some(selection) => {
-                let config = config.clone();
-                weights.trainable_where(move |name| selection.means(name, &config))
-            }
-        };
-        let transformer = Transformer::load(config, &mut weights, device).map_err(place)?;
-        let classifier = match head {
-            Some(_) => Classifier::load(&transformer.config, &weights).map_err(place)?,
-            // Whatever head the weights bring, nobody asked for it.
-            None => None,
-        };
-        let params = weights.into_params();
-        if selection.is_some() && params.count() == 0 {
-            return Err(place(
-                Error::invalid("the selection chooses no weight of this model")
-                    .hint("a model without biases has nothing for BitFit: try `tune ia3` or `tune lora`"),
-            ));
-        }
-        Ok((Self { transformer, classifier, tokenizer }, params))
-    }
-
-    fn open(path: &Path, device: &Device, trainable: bool) -> Result<(Self, Params)> {
-        let place = |e: Error| e.within(path.display());
         let (config, weights, tokenizer) = Self::parts(path, device).map_err(place)?;
-        let mut weights = if trainable { weights.trainable() } else { weights };
+        let mut weights = match select {
+            Some(select) => weights.trainable(select),
+            None => weights,
+        };
         let transformer = Transformer::load(config, &mut weights, device).map_err(place)?;
+        if let Some(head) = head {
+            head.draw(&transformer.config, &mut weights)?;
+        }
         let classifier = Classifier::load(&transformer.config, &weights).map_err(place)?;
         Ok((Self { transformer, classifier, tokenizer }, weights.into_params()))
     }
 
-    fn parts(path: &Path, device: &Device) -> Result<(Config, Weights, Option<Tokenizer>)> {
+    fn parts<'a>(path: &Path, device: &Device) -> Result<(Config, Weights<'a>, Option<Tokenizer>)> {
         match path.is_dir() {
             true => Self::parts_of_directory(path, device),
             false => Self::parts_of_gguf(path, device),
         }
     }
 
-    fn parts_of_directory(dir: &Path, device: &Device) -> Result<(Config, Weights, Option<Tokenizer>)> {
+    fn parts_of_directory<'a>(
+        dir: &Path,
+        device: &Device,
+    ) -> Result<(Config, Weights<'a>, Option<Tokenizer>)> {
         let file = dir.join("config.json");
         if !file.exists() {
             return Err(Error::not_found("no config.json in this directory")
@@ -138,7 +122,7 @@ impl Model {
         Ok((config, Weights::from_dir(dir, device)?, tokenizer))
     }
 
-    fn parts_of_gguf(file: &Path, device: &Device) -> Result<(Config, Weights, Option<Tokenizer>)> {
+    fn parts_of_gguf<'a>(file: &Path, device: &Device) -> Result<(Config, Weights<'a>, Option<Tokenizer>)> {
         let gguf = Gguf::open(file)?;
         let config = gguf.config()?;
         let tokenizer = Tokenizer::from_gguf(&gguf.content)?;

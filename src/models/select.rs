@@ -1,132 +1,128 @@
-//! Which of a model's own weights are trained: fine-tuning, of all of it or of some.
+//! Which of a model's own weights are trained: its head, its highest layers, its biases, all of it.
 //!
-//! Howard & Ruder 2018 (arXiv 1801.06146) and Devlin et al. 2018 (arXiv 1810.04805) for whole models and their tops; biases
-//! alone: BitFit, Ben Zaken et al. 2021 (arXiv 2106.10199). The rest stays frozen, and nothing below the lowest layer that is
-//! trained is differentiated.
+//! A head alone, or with the highest layers: what is called fine-tuning I and II; BitFit: biases only (Ben Zaken et al. 2022,
+//! arXiv 2106.10199). What is not chosen is loaded as for asking: it gets no gradient and no copy. Weights that the loss does
+//! not reach are never chosen: the head for next tokens where classes are told apart, and the other way round.
 
-use std::collections::BTreeMap;
+use std::path::Path;
 
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
 use super::config::Config;
-use super::names::Classes;
+use super::heads::{NewHead, is_of_classes};
+use super::model::Model;
 use crate::error::{Error, Result};
-use crate::random::SplitMix;
+use crate::nn::Params;
 
-/// A choice of weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "method", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Selection {
-    /// The output layers: fine-tuning I. `pooler`: the layer before the last, where there is one, as well.
-    Head { pooler: bool },
-    /// So many of the highest layers and what stands above them; `None` is everything: fine-tuning II.
-    Full { top_layers: Option<usize> },
-    /// Every bias, and a head for classes whole.
-    Bitfit,
+    /// The output layers.
+    Head,
+    /// So many of the highest layers, the norm behind them and the output layers. A head that is the embedding table stays as
+    /// it is: it could not be trained without the bottom of the model.
+    Top(usize),
+    All,
+    /// Every bias; output layers for classes as a whole.
+    #[serde(rename = "bitfit")]
+    BitFit,
 }
 
-/// A head to make, where the weights have none.
+/// What is learned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NewHead {
-    pub classes: usize,
-    pub seed: u64,
+pub enum Goal {
+    NextTokens,
+    /// With the head that the weights carry.
+    Classes,
+    NewClasses(NewHead),
 }
 
-/// Deviation of a new head's weights, as in BERT.
-const DEVIATION: f64 = 0.02;
+/// A model to train.
+pub struct Selected {
+    pub model: Model,
+    pub params: Params,
+    /// So many lowest layers that nothing trained stands in or below.
+    pub untouched: usize,
+}
 
 impl Selection {
     /// As it is called in commands.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Head { .. } => "head",
-            Self::Full { .. } => "full",
-            Self::Bitfit => "bitfit",
+            Self::Head => "head",
+            Self::Top(_) | Self::All => "full",
+            Self::BitFit => "bitfit",
         }
     }
 
-    /// Layers from below that nothing chosen is in or below.
-    pub fn untouched(&self, config: &Config) -> usize {
-        match self {
-            Self::Head { .. } => config.shape.layers,
-            Self::Full { top_layers: Some(top) } => config.shape.layers.saturating_sub(*top),
-            Self::Full { top_layers: None } | Self::Bitfit => 0,
-        }
-    }
-
-    /// Whether the tensor `name` of a model's file is chosen.
-    pub(super) fn means(&self, name: &str, config: &Config) -> bool {
-        let names = config.family.names();
-        let bare = name.strip_prefix(names.trunk).unwrap_or(name);
-        let layer = bare.strip_prefix(names.layers).and_then(|rest| rest.strip_prefix('.'));
-        let layer = layer.and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
-        let module = bare.rsplit_once('.').map_or(bare, |(module, _)| module);
-        let (Classes::First { out, .. } | Classes::Last { out }) = names.classes;
-        let is_out = module == out;
-        let is_dense = matches!(names.classes, Classes::First { dense, .. } if module == dense);
-        let is_head = is_out || is_dense || names.head == Some(module);
-        match self {
-            Self::Head { pooler } => is_out || names.head == Some(module) || is_dense && *pooler,
-            Self::Full { top_layers: None } => true,
-            Self::Full { top_layers: Some(top) } => match layer {
-                Some(layer) => layer + top >= config.shape.layers,
-                None => is_head || names.final_norm == Some(module),
-            },
-            Self::Bitfit => is_out || is_dense || name.ends_with(".bias"),
-        }
-    }
-
-    /// Refuses what chooses nothing of this model.
+    /// The model at `path`, with what is meant as variables and all else frozen.
     ///
     /// # Errors
-    /// `Invalid`, with what can be done instead.
-    pub(super) fn check(&self, config: &Config, classes: bool) -> Result<()> {
+    /// `Invalid` where the model has nothing of the kind, or no head for classes; as [`Model::load`].
+    pub fn load(self, path: &Path, device: &Device, goal: Goal) -> Result<Selected> {
+        let (config, _) = Model::describe(path)?;
+        let untouched = self.untouched(&config, goal)?;
+        let head = match goal {
+            Goal::NewClasses(head) => Some(head),
+            _ => None,
+        };
+        let select = |name: &str| self.takes(name, &config, goal, untouched);
+        let (model, params) = Model::load_selected(path, device, &select, head)?;
+        if goal != Goal::NextTokens && model.classifier.is_none() {
+            return Err(Error::invalid(format!("`{}` has no head for classes", path.display()))
+                .hint("say how many classes there are, and it gets a new one"));
+        }
+        if self == Self::BitFit && params.iter().all(|(name, _)| is_of_classes(name, &config)) {
+            return Err(Error::invalid(format!(
+                "a {} model has no biases, and BitFit trains nothing else",
+                config.family
+            ))
+            .hint("train its highest layers, or use lora or ia3"));
+        }
+        Ok(Selected { model, params, untouched })
+    }
+
+    fn untouched(self, config: &Config, goal: Goal) -> Result<usize> {
+        let layers = config.shape.layers;
         match self {
-            Self::Head { .. } if !classes && config.tied_head => Err(Error::invalid(
-                "the output layer of this model is its embedding table, which cannot be trained alone",
+            Self::Head if goal == Goal::NextTokens && config.tied_head => Err(Error::invalid(
+                "this model's head is its embedding table, which is no output layer alone",
             )
-            .hint("train a head for classes, or the top layers: `tune full --top-layers K`")),
-            Self::Full { top_layers: Some(top) } if *top == 0 || *top > config.shape.layers => {
-                let layers = config.shape.layers;
-                Err(Error::invalid(format!("the model has {layers} layers, not {top} that could be trained"))
-                    .hint(format!("give 1 to {layers}, or nothing for the whole model")))
-            }
-            _ => Ok(()),
+            .hint("train its highest layers, or all of it")),
+            Self::Head => Ok(layers),
+            Self::Top(top) if (1..=layers).contains(&top) => Ok(layers - top),
+            Self::Top(top) => Err(Error::invalid(format!("cannot train {top} layers of {layers}"))
+                .hint(format!("give 1 to {layers}"))),
+            Self::All | Self::BitFit => Ok(0),
+        }
+    }
+
+    fn takes(self, name: &str, config: &Config, goal: Goal, untouched: usize) -> bool {
+        let names = config.family.names();
+        let of_classes = is_of_classes(name, config);
+        let of_tokens = names.head.is_some_and(|head| is_in(name, head));
+        if of_classes || of_tokens {
+            let is_head = if goal == Goal::NextTokens { of_tokens } else { of_classes };
+            return is_head && (self != Self::BitFit || of_classes || name.ends_with(".bias"));
+        }
+        let inner = name.strip_prefix(names.trunk).unwrap_or(name);
+        match self {
+            Self::Head => false,
+            Self::All => true,
+            Self::BitFit => name.ends_with(".bias"),
+            Self::Top(_) => match inner.strip_prefix(names.layers).and_then(|rest| rest.strip_prefix('.')) {
+                Some(rest) => {
+                    let layer = rest.split('.').next().and_then(|layer| layer.parse::<usize>().ok());
+                    layer.is_some_and(|layer| layer >= untouched)
+                }
+                None => names.final_norm.is_some_and(|norm| is_in(inner, norm)),
+            },
         }
     }
 }
 
-impl NewHead {
-    /// The head's tensors that `has` says the weights lack, by the names of the family.
-    pub(super) fn tensors(
-        self,
-        config: &Config,
-        has: impl Fn(&str) -> bool,
-    ) -> Result<BTreeMap<String, Tensor>> {
-        let names = config.family.names();
-        let hidden = config.shape.hidden;
-        let mut wanted: Vec<(String, Vec<usize>)> = Vec::new();
-        match names.classes {
-            Classes::Last { out } => wanted.push((format!("{out}.weight"), vec![self.classes, hidden])),
-            Classes::First { dense, in_trunk, out, .. } => {
-                let dense = if in_trunk { format!("{}{dense}", names.trunk) } else { dense.to_owned() };
-                let bare = dense.strip_prefix(names.trunk).unwrap_or(&dense).to_owned();
-                if !has(&format!("{dense}.weight")) && !has(&format!("{bare}.weight")) {
-                    wanted.push((format!("{dense}.weight"), vec![hidden, hidden]));
-                    wanted.push((format!("{dense}.bias"), vec![hidden]));
-                }
-                wanted.push((format!("{out}.weight"), vec![self.classes, hidden]));
-                wanted.push((format!("{out}.bias"), vec![self.classes]));
-            }
-        }
-        let drawn = wanted.into_iter().enumerate().map(|(stream, (name, shape))| {
-            let mut numbers = SplitMix::new(self.seed, stream as u64);
-            let deviation = if name.ends_with(".bias") { 0.0 } else { DEVIATION };
-            let count = shape.iter().product();
-            let values: Vec<f32> = (0..count).map(|_| (deviation * numbers.normal()) as f32).collect();
-            Ok((name, Tensor::from_vec(values, shape, &Device::Cpu)?))
-        });
-        drawn.collect()
-    }
+/// Whether `name` is a tensor of the module `module`.
+pub(super) fn is_in(name: &str, module: &str) -> bool {
+    name.strip_prefix(module).is_some_and(|rest| rest == ".weight" || rest == ".bias")
 }

@@ -15,15 +15,17 @@ use super::gguf::Gguf;
 use crate::error::{Error, IoContext, Result};
 use crate::nn::Params;
 
+/// Says by its name whether a tensor is trained.
+pub type Select<'a> = &'a dyn Fn(&str) -> bool;
+
 /// A source of named tensors.
-pub struct Weights {
+pub struct Weights<'a> {
     source: Source,
     device: Device,
     /// Put before every name: `model.` when the file holds the trunk under a head, empty when bare.
     trunk: String,
-    params: Option<RefCell<Params>>,
-    /// Which of them are variables.
-    chosen: Box<dyn Fn(&str) -> bool>,
+    /// Which tensors become variables, and those that have.
+    params: Option<(Select<'a>, RefCell<Params>)>,
     /// In place of what the source has.
     over: BTreeMap<String, Tensor>,
     /// Names of those that were asked for.
@@ -37,7 +39,7 @@ enum Source {
     Memory(BTreeMap<String, Tensor>),
 }
 
-impl Weights {
+impl<'a> Weights<'a> {
     /// The safetensors files of a model directory: `model.safetensors`, or the shards its index names.
     ///
     /// # Errors
@@ -60,27 +62,24 @@ impl Weights {
 
     fn new(source: Source, device: &Device) -> Self {
         let (over, used) = (BTreeMap::new(), RefCell::default());
-        let chosen = Box::new(|_: &str| true);
-        Self { source, device: device.clone(), trunk: String::new(), params: None, chosen, over, used }
+        Self { source, device: device.clone(), trunk: String::new(), params: None, over, used }
     }
 
-    /// Hands out variables from here on; [`Weights::into_params`] returns them.
+    /// Hands out variables from here on where `select` says so; [`Weights::into_params`] returns them.
     #[must_use]
-    pub fn trainable(mut self) -> Self {
-        self.params = Some(RefCell::default());
-        self
-    }
-
-    /// Hands out variables for the tensors that `chosen` says.
-    #[must_use]
-    pub fn trainable_where(self, chosen: impl Fn(&str) -> bool + 'static) -> Self {
-        Self { chosen: Box::new(chosen), ..self.trainable() }
+    pub fn trainable(self, select: Select<'a>) -> Self {
+        Self { params: Some((select, RefCell::default())), ..self }
     }
 
     /// Takes each of `tensors` for the source's own of that name.
     #[must_use]
     pub fn over(self, tensors: BTreeMap<String, Tensor>) -> Self {
         Self { over: tensors, ..self }
+    }
+
+    /// Adds a tensor that the source lacks.
+    pub(super) fn add(&mut self, name: String, tensor: Tensor) {
+        self.over.insert(name, tensor);
     }
 
     /// The name of a tensor that was to stand in for one that nobody asked for.
@@ -91,7 +90,7 @@ impl Weights {
 
     /// The variables handed out.
     pub fn into_params(self) -> Params {
-        self.params.map(RefCell::into_inner).unwrap_or_default()
+        self.params.map(|(_, params)| params.into_inner()).unwrap_or_default()
     }
 
     /// Finds out whether names inside the trunk carry `prefix` in this file, by one name that must be there.
@@ -130,7 +129,7 @@ impl Weights {
             .hint("config.json and the weights are not of one model"));
         }
         match &self.params {
-            Some(params) if (self.chosen)(name) => params.borrow_mut().insert(name, &tensor),
+            Some((select, params)) if select(name) => params.borrow_mut().insert(name, &tensor),
             _ => Ok(tensor),
         }
     }

@@ -40,6 +40,7 @@ mod rerank;
 mod run;
 mod scores;
 mod seeds;
+mod select;
 mod server;
 mod stores;
 mod tiny;

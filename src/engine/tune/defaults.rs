@@ -14,9 +14,9 @@ const SMALL: usize = 1_000_000_000;
 pub fn learning_rate(method: &Method, model: &Config) -> f64 {
     match method {
         Method::Adapter(config) => of_adapter(config, model.parameters()),
-        Method::Weights(Selection::Head { .. } | Selection::Bitfit) => 1e-3,
-        Method::Weights(Selection::Full { .. }) if model.causal => 2e-5,
-        Method::Weights(Selection::Full { .. }) => 5e-5,
+        Method::Weights(Selection::Head | Selection::BitFit) => 1e-3,
+        Method::Weights(Selection::Top(_) | Selection::All) if model.causal => 2e-5,
+        Method::Weights(Selection::Top(_) | Selection::All) => 5e-5,
     }
 }
 
@@ -48,9 +48,9 @@ pub fn train_config(method: &Method, model: &Config) -> TrainConfig {
             AdapterConfig::LlamaAdapter(_) => (0.40, 5, 0.02),
             AdapterConfig::Lora(_) => (0.03, 3, 0.0),
         },
-        Method::Weights(Selection::Head { .. }) => (0.0, 10, 0.0),
-        Method::Weights(Selection::Full { .. }) => (0.06, 3, 0.01),
-        Method::Weights(Selection::Bitfit) => (0.06, 5, 0.0),
+        Method::Weights(Selection::Head) => (0.0, 10, 0.0),
+        Method::Weights(Selection::Top(_) | Selection::All) => (0.06, 3, 0.01),
+        Method::Weights(Selection::BitFit) => (0.06, 5, 0.0),
     };
     let learning_rate = learning_rate(method, model);
     TrainConfig { learning_rate, warmup, epochs, weight_decay, ..TrainConfig::default() }

@@ -74,7 +74,7 @@ impl Method {
     fn selection(&self, classify: bool) -> Option<Selection> {
         match self {
             Self::Weights(selection) => Some(*selection),
-            Self::Adapter(_) if classify => Some(Selection::Head { pooler: false }),
+            Self::Adapter(_) if classify => Some(Selection::Head),
             Self::Adapter(_) => None,
         }
     }

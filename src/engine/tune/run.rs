@@ -12,7 +12,7 @@ use super::{Compiled, Documents, Job, Method, Source, compile};
 use crate::adapters::{About, AdapterConfig, Prefix, Start, Stored, Task, Tensors};
 use crate::error::{Error, Result};
 use crate::generate::keys_and_values;
-use crate::models::{Model, NewHead};
+use crate::models::{Goal, Model, NewHead, Selected};
 use crate::nn::{Adapter, Bare, Params};
 use crate::prompt::{Demo, Template};
 use crate::text::example::{self, Example, Rows as Lines};
@@ -82,10 +82,16 @@ pub fn run(job: &mut Job, tuning: &Tuning, on: &mut dyn FnMut(Progress) -> Contr
         job.data.labels = classes(job)?;
     }
     let (classes, seed) = (job.data.labels.len(), job.train.seed);
-    let head = job.classify.then_some(NewHead { classes, seed });
-    let (model, mut params) = Model::load_selected(tuning.model, tuning.device, selection, head)?;
-    let (network, about) = (&model.transformer, &model.transformer.config);
-    let mut untouched = selection.map_or(about.shape.layers, |selection| selection.untouched(about));
+    let goal = if job.classify { Goal::NewClasses(NewHead { classes, seed }) } else { Goal::NextTokens };
+    let Selected { model, mut params, mut untouched } = match selection {
+        Some(selection) => selection.load(tuning.model, tuning.device, goal)?,
+        None => {
+            let model = Model::load(tuning.model, tuning.device)?;
+            let untouched = model.transformer.config.shape.layers;
+            Selected { model, params: Params::new(), untouched }
+        }
+    };
+    let network = &model.transformer;
     let mut begun = Begun::of(job, tuning, &model, on)?;
     let mut adapter: Arc<dyn Adapter> = Arc::new(Bare);
     let of_weights: Vec<String> = params.iter().map(|(name, _)| name.to_owned()).collect();

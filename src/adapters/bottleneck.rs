@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AdapterConfig, Method, Start, Tensors, draw, take};
 use crate::error::{Error, Result};
-use crate::nn::{Activation, Adapter, Identity, Network, Norm, Part, Site, fresh_identity};
+use crate::nn::{Activation, Adapter, Identity, Network, Norm, Part, Site, affine, fresh_identity, sum};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Bottleneck {
@@ -159,9 +159,9 @@ struct Bottlenecks {
 impl Bottlenecks {
     /// `s f(z)`, `(N, H) -> (N, H)`
     fn through(&self, inserted: &Inserted, z: &Tensor) -> Result<Tensor> {
-        let inner = z.matmul(&inserted.down.0.t()?)?.broadcast_add(&inserted.down.1)?; // (N, m)
-        let y =
-            self.activation.forward(&inner)?.matmul(&inserted.up.0.t()?)?.broadcast_add(&inserted.up.1)?;
+        let (down, up) = (&inserted.down, &inserted.up);
+        let inner = affine(z, &down.0, Some(&down.1))?; // (N, m)
+        let y = affine(&self.activation.forward(&inner)?, &up.0, Some(&up.1))?;
         Ok(if self.scaling == 1.0 { y } else { (y * self.scaling)? })
     }
 }
@@ -175,10 +175,10 @@ impl Adapter for Bottlenecks {
         let Some(inserted) = self.inserted.get(&site) else { return Ok(h) };
         let change = match (self.placement, norm) {
             (Placement::Houlsby, _) => self.through(inserted, &h)?,
-            (Placement::Pfeiffer, Some(norm)) => self.through(inserted, &norm.forward(&(x + &h)?)?)?,
-            (Placement::Pfeiffer, None) => self.through(inserted, &(x + &h)?)?,
+            (Placement::Pfeiffer, Some(norm)) => self.through(inserted, &norm.forward(&sum(x, &h)?)?)?,
+            (Placement::Pfeiffer, None) => self.through(inserted, &sum(x, &h)?)?,
             (Placement::Parallel, _) => self.through(inserted, x)?,
         };
-        Ok((h + change)?)
+        sum(&h, &change)
     }
 }

@@ -208,10 +208,10 @@ impl Adapter for LowRank {
         let Some(change) = self.changes.get(&linear.site) else { return linear.frozen(x) };
         let seen = dropout(x, self.dropout, mode, change.mask, 0)?;
         match &change.magnitude {
-            None => change.added(linear.frozen(x)?, &seen),
+            None => linear.changed(x, &seen, change.low_rank()),
             // The base's part is dropped from as well, as in PEFT.
             Some(magnitude) => {
-                let both = change.added(linear.unbiased().frozen(&seen)?, &seen)?;
+                let both = linear.unbiased().changed(&seen, &seen, change.low_rank())?;
                 let gain = (magnitude / change.lengths(linear)?)?; // (out,)
                 let y = both.broadcast_mul(&gain)?;
                 Ok(match &linear.bias {
@@ -224,9 +224,8 @@ impl Adapter for LowRank {
 }
 
 impl Change {
-    /// `y + s x Aᵀ Bᵀ`
-    fn added(&self, y: Tensor, x: &Tensor) -> Result<Tensor> {
-        Ok((y + (x.matmul(&self.a.t()?)?.matmul(&self.b.t()?)? * self.scale)?)?)
+    fn low_rank(&self) -> (&Tensor, &Tensor, f64) {
+        (&self.a, &self.b, self.scale)
     }
 
     /// `n` `(out,)`, without making `B A`: `n² = |W0|² + 2 s (W0 Aᵀ ∘ B) 1 + s² (B A Aᵀ ∘ B) 1`. A constant for the backward.

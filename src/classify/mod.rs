@@ -1,4 +1,4 @@
-//! Text -> one of a few labels, by a model that nobody trained for it.
+//! Text -> one of a few labels, by a model that nobody trained for it, or by one that was ([`trained`]).
 //!
 //! ```text
 //! text -> demonstrations, prompt -> what each label scores behind it -> probabilities -> label
@@ -10,7 +10,9 @@
 pub mod classifier;
 pub mod decide;
 pub mod label;
+pub mod trained;
 
 pub use classifier::{Classifier, Verdict};
 pub use decide::{Rule, probabilities};
 pub use label::Label;
+pub use trained::Trained;

@@ -2,6 +2,7 @@
 
 mod input;
 mod output;
+mod trained;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -13,6 +14,7 @@ use super::settings::Settings;
 use super::shots::{self, Pool, Shots};
 use super::tuned::Tuned;
 use super::{Ending, device, help, load};
+use crate::adapters::Task;
 use crate::classify::classifier::Said;
 use crate::classify::label::{self, Label};
 use crate::classify::{Classifier, Rule};
@@ -26,7 +28,8 @@ const TEMPLATE: &str = "classify/plain";
 
 /// Choose a label for each text, with its probability
 ///
-/// The model need not be trained for it: every label is scored as the continuation of a prompt. An endpoint tells no scores;
+/// An adapter that was trained for it (`tune head`, `tune METHOD --classify`) tells its own labels: --adapter NAME. Otherwise the
+/// model need not be trained for it: every label is scored as the continuation of a prompt. An endpoint tells no scores;
 /// there the model writes, and the label that it names first counts. Exit code 1 when a text could not be classified.
 #[derive(Args)]
 #[command(after_long_help = help::examples(EXAMPLES))]
@@ -81,6 +84,7 @@ const EXAMPLES: help::Examples = &[
         "Learning from examples, eight of them near each text",
         "incontext classify --pool tickets.jsonl --shots 8 --file new.txt",
     ),
+    ("By a classifier that was trained here", "incontext classify --adapter reviews --file new.txt"),
     (
         "Classes in words that a model knows, from another program",
         "tail -f log.txt | incontext classify --labels LOC=location,HUM=person --file - --json",
@@ -134,6 +138,11 @@ impl Classify {
 }
 
 pub fn run(command: &Classify, settings: &Settings, printer: &Printer) -> Result<Ending> {
+    let chosen = command.tuned.over(command.model.as_deref(), settings)?;
+    let about = chosen.adapter.as_ref().and_then(|adapter| adapter.about.as_ref());
+    if about.is_some_and(|about| about.task == Task::SeqCls) {
+        return trained::run(command, &chosen, settings, printer);
+    }
     let template = settings.library().load(command.prompt.as_deref().unwrap_or(TEMPLATE))?;
     let batch = command.rule().calibration == Calibration::Batch;
     if batch && command.file.is_none() {
@@ -147,7 +156,6 @@ pub fn run(command: &Classify, settings: &Settings, printer: &Printer) -> Result
         return Err(Error::invalid("there is nothing to choose demonstrations from").hint("--pool FILE"));
     }
     let labels = command.labels(pool.as_deref())?;
-    let chosen = command.tuned.over(command.model.as_deref(), settings)?;
     if load::is_served(&chosen.model) && (command.scoring.is_some() || command.calibration.is_some()) {
         return Err(Error::invalid("an endpoint tells no scores that could be compared or calibrated")
             .hint("leave --scoring and --calibration out, or use a model of this machine"));

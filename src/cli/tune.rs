@@ -9,7 +9,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use self::method::{
-    Bottlenecks, Ia3Options, LlamaOptions, LoraOptions, PTuningOptions, PrefixOptions, SoftOptions,
+    Bottlenecks, FullOptions, HeadOptions, Ia3Options, LlamaOptions, LoraOptions, NoOptions, PTuningOptions,
+    PrefixOptions, SoftOptions,
 };
 use self::progress::Follow;
 use super::interrupt::Interrupt;
@@ -17,10 +18,10 @@ use super::printer::Printer;
 use super::settings::Settings;
 use super::{Ending, device, help, load};
 use crate::adapters::{AdapterConfig, Bottleneck, Placement};
-use crate::engine::tune::{self, Data, Documents, Job, Tuning};
+use crate::engine::tune::{self, Data, Documents, Job, Method, Tuning};
 use crate::error::{Error, Result};
 use crate::hub;
-use crate::models::{self, Model};
+use crate::models::{self, Model, Selection};
 use crate::text::example::Columns;
 use crate::train::{Schedule, forget};
 
@@ -53,6 +54,15 @@ pub enum Tune {
     /// LLaMA-Adapter: vectors that attention of the upper layers looks at, let in by a gate
     #[command(after_long_help = help::examples(LLAMA))]
     LlamaAdapter(One<LlamaOptions>),
+    /// Output layers only (fine-tuning I): a head that tells classes apart, on the frozen model
+    #[command(after_long_help = help::examples(HEAD))]
+    Head(One<HeadOptions>),
+    /// All layers (fine-tuning II), or the highest few
+    #[command(after_long_help = help::examples(FULL))]
+    Full(One<FullOptions>),
+    /// BitFit: biases only, of models that have some
+    #[command(after_long_help = help::examples(BITFIT))]
+    Bitfit(One<NoOptions>),
     /// Go on with a run that was interrupted
     #[command(after_long_help = help::examples(RESUME))]
     Resume {
@@ -117,6 +127,19 @@ const LLAMA: help::Examples = &[(
     "In the ten upper layers",
     "incontext tune llama-adapter --data alpaca.jsonl --adapter-layers 10 --out follow",
 )];
+const HEAD: help::Examples = &[(
+    "A classifier on an encoder",
+    "incontext tune head --data reviews.jsonl --model all-minilm-l6-v2 --out reviews",
+)];
+const FULL: help::Examples = &[
+    ("The four highest layers", "incontext tune full --top-layers 4 --data train.jsonl --out top"),
+    (
+        "An encoder, whole, asked afterwards",
+        "incontext tune full --data reviews.jsonl --model all-minilm-l6-v2 --out all && incontext classify --adapter all \"What a film\"",
+    ),
+];
+const BITFIT: help::Examples =
+    &[("Of an encoder", "incontext tune bitfit --data reviews.jsonl --model all-minilm-l6-v2 --out biases")];
 const RESUME: help::Examples = &[("After Ctrl-C", "incontext tune resume support")];
 const REPEAT: help::Examples = &[(
     "The run behind the adapter `support`, once more",
@@ -144,6 +167,9 @@ pub struct Shared {
     /// Model of this machine [default: smollm2-135m-instruct]
     #[arg(long, value_name = "NAME|PATH")]
     model: Option<String>,
+    /// Teach it to tell classes apart, by a head of its own, instead of to write; encoders always are
+    #[arg(long, conflicts_with = "template")]
+    classify: bool,
     /// Lay the examples out by this template, as asking with it does
     #[arg(long, value_name = "NAME|FILE")]
     template: Option<String>,
@@ -276,7 +302,7 @@ impl From<Rates> for Schedule {
 /// What a method's options come to.
 #[derive(Default)]
 struct Chosen {
-    config: Option<AdapterConfig>,
+    method: Option<Method>,
     init_text: Option<String>,
     init_demos: Option<PathBuf>,
     lora_plus: Option<f64>,
@@ -284,7 +310,13 @@ struct Chosen {
 
 impl From<AdapterConfig> for Chosen {
     fn from(config: AdapterConfig) -> Self {
-        Self { config: Some(config), ..Self::default() }
+        Self { method: Some(Method::Adapter(config)), ..Self::default() }
+    }
+}
+
+impl From<Selection> for Chosen {
+    fn from(selection: Selection) -> Self {
+        Self { method: Some(Method::Weights(selection)), ..Self::default() }
     }
 }
 
@@ -303,6 +335,15 @@ pub fn run(command: &Tune, settings: &Settings, printer: &Printer) -> Result<End
         Tune::Pfeiffer(one) => bottleneck(one, Placement::Pfeiffer),
         Tune::Parallel(one) => bottleneck(one, Placement::Parallel),
         Tune::LlamaAdapter(one) => begin(&one.shared, one.method.config().into(), settings, printer),
+        Tune::Head(one) => {
+            let head = Selection::Head { pooler: one.method.pooler };
+            begin(&one.shared, head.into(), settings, printer)
+        }
+        Tune::Full(one) => {
+            let full = Selection::Full { top_layers: one.method.top_layers };
+            begin(&one.shared, full.into(), settings, printer)
+        }
+        Tune::Bitfit(one) => begin(&one.shared, Selection::Bitfit.into(), settings, printer),
         Tune::Resume { name, json } => resume(name, *json, settings, printer),
         Tune::Repeat { run, out, json } => {
             let mut job = Job::read(run)?;
@@ -322,12 +363,12 @@ struct Run<'a> {
 }
 
 fn begin(shared: &Shared, chosen: Chosen, settings: &Settings, printer: &Printer) -> Result<Ending> {
-    let Some(method) = chosen.config else { return Err(Error::invalid("no method")) };
+    let Some(method) = chosen.method else { return Err(Error::invalid("no method")) };
     let model = settings.model(shared.model.as_deref());
     let path = weights(&model)?.path;
     let (about, _) = Model::describe(&path)?;
     let TrainingOptions { seed, .. } = shared.training;
-    let mut train = tune::train_config(&method, about.parameters());
+    let mut train = tune::train_config(&method, &about);
     shared.training.put(&mut train);
     train.seed = seed.unwrap_or(0);
     let rows = &shared.rows;
@@ -335,6 +376,10 @@ fn begin(shared: &Shared, chosen: Chosen, settings: &Settings, printer: &Printer
         version: env!("CARGO_PKG_VERSION").to_owned(),
         model,
         base_fingerprint: models::fingerprint(&path)?,
+        // An encoder writes nothing: there is nothing else to teach it.
+        classify: shared.classify
+            || !about.causal
+            || matches!(method, Method::Weights(Selection::Head { .. })),
         method,
         data: Data {
             file: absolute(&shared.data)?,
@@ -473,12 +518,19 @@ fn train(run: Run, settings: &Settings, printer: &Printer) -> Result<Ending> {
         .hint("--collection NAME"));
     }
     printer.note(format!("loading {} ...", job.model));
-    let model = Model::load(&path.path, &device)?;
     settings.home.create()?;
     let folder = runs(settings, name);
     let interrupt = Interrupt::watch();
     let mut follow = Follow::new(printer, &job);
-    let tuning = Tuning { model: &model, template: template.as_ref(), documents, folder: &folder, resume };
+    let tuning = Tuning {
+        model: &path.path,
+        device: &device,
+        template: template.as_ref(),
+        documents,
+        folder: &folder,
+        out: &place,
+        resume,
+    };
     let done = tune::run(&mut job, &tuning, &mut |progress| follow.hear(&progress, interrupt.is_asked()));
     follow.finish();
     let done = done?;
@@ -489,9 +541,6 @@ fn train(run: Run, settings: &Settings, printer: &Printer) -> Result<Ending> {
         ));
         return Ok(Ending::No(super::INTERRUPTED));
     }
-    let Some(stored) = &done.stored else { return Err(Error::invalid("the run left nothing")) };
-    stored.write(&place, &model.transformer, &model.transformer.config.family.to_string())?;
-    forget(&folder)?;
     let bytes = crate::adapters::size(&place)?;
     if json {
         printer.json(&json!({ "name": name, "folder": place, "run": folder, "method": job.method.name(),
@@ -499,8 +548,14 @@ fn train(run: Run, settings: &Settings, printer: &Printer) -> Result<Ending> {
         return Ok(Ending::Done);
     }
     follow.summary(&done, bytes);
-    printer.note(format!(
-        "`{name}` is here; ask with it by --adapter {name}, or from now on: `incontext use {name}`"
-    ));
+    printer.note(match job.classify {
+        true => format!(
+            "`{name}` is here: `incontext classify --adapter {name} TEXT` tells {}",
+            job.data.labels.join(", ")
+        ),
+        false => format!(
+            "`{name}` is here; ask with it by --adapter {name}, or from now on: `incontext use {name}`"
+        ),
+    });
     Ok(Ending::Done)
 }

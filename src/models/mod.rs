@@ -20,6 +20,7 @@ mod model;
 mod modules;
 mod names;
 mod save;
+mod select;
 mod transformer;
 mod weights;
 
@@ -29,6 +30,7 @@ pub use fingerprint::fingerprint;
 pub use heads::{Classifier, mean_pooled};
 pub use model::Model;
 pub use save::save;
+pub use select::{NewHead, Selection};
 pub use transformer::Transformer;
 pub use weights::Weights;
 pub(crate) use weights::weight_files;

@@ -9,6 +9,7 @@ use candle_core::{Device, Tensor};
 use super::config::Config;
 use super::gguf::Gguf;
 use super::heads::Classifier;
+use super::select::{NewHead, Selection};
 use super::transformer::Transformer;
 use super::weights::Weights;
 use crate::error::{Error, IoContext, Result};
@@ -64,6 +65,49 @@ impl Model {
             ));
         }
         Ok(Self { transformer, classifier, tokenizer })
+    }
+
+    /// The same with the weights that `selection` chooses as variables (none where it is `None`), and with a head for classes
+    /// where one is to be made. What is not chosen stays frozen.
+    ///
+    /// # Errors
+    /// As [`Self::load`]; `Invalid` when the selection chooses nothing of this model.
+    pub fn load_selected(
+        path: &Path,
+        device: &Device,
+        selection: Option<Selection>,
+        head: Option<NewHead>,
+    ) -> Result<(Self, Params)> {
+        let place = |e: Error| e.within(path.display());
+        let (config, mut weights, tokenizer) = Self::parts(path, device).map_err(place)?;
+        if let Some(selection) = &selection {
+            selection.check(&config, head.is_some())?;
+        }
+        if let Some(head) = head {
+            let tensors = head.tensors(&config, |name| weights.contains(name))?;
+            weights = weights.over(tensors);
+        }
+        let mut weights = match selection {
+            None => weights,
+            Some(selection) => {
+                let config = config.clone();
+                weights.trainable_where(move |name| selection.means(name, &config))
+            }
+        };
+        let transformer = Transformer::load(config, &mut weights, device).map_err(place)?;
+        let classifier = match head {
+            Some(_) => Classifier::load(&transformer.config, &weights).map_err(place)?,
+            // Whatever head the weights bring, nobody asked for it.
+            None => None,
+        };
+        let params = weights.into_params();
+        if selection.is_some() && params.count() == 0 {
+            return Err(place(
+                Error::invalid("the selection chooses no weight of this model")
+                    .hint("a model without biases has nothing for BitFit: try `tune ia3` or `tune lora`"),
+            ));
+        }
+        Ok((Self { transformer, classifier, tokenizer }, params))
     }
 
     fn open(path: &Path, device: &Device, trainable: bool) -> Result<(Self, Params)> {

@@ -22,6 +22,8 @@ pub struct Weights {
     /// Put before every name: `model.` when the file holds the trunk under a head, empty when bare.
     trunk: String,
     params: Option<RefCell<Params>>,
+    /// Which of them are variables.
+    chosen: Box<dyn Fn(&str) -> bool>,
     /// In place of what the source has.
     over: BTreeMap<String, Tensor>,
     /// Names of those that were asked for.
@@ -58,7 +60,8 @@ impl Weights {
 
     fn new(source: Source, device: &Device) -> Self {
         let (over, used) = (BTreeMap::new(), RefCell::default());
-        Self { source, device: device.clone(), trunk: String::new(), params: None, over, used }
+        let chosen = Box::new(|_: &str| true);
+        Self { source, device: device.clone(), trunk: String::new(), params: None, chosen, over, used }
     }
 
     /// Hands out variables from here on; [`Weights::into_params`] returns them.
@@ -66,6 +69,12 @@ impl Weights {
     pub fn trainable(mut self) -> Self {
         self.params = Some(RefCell::default());
         self
+    }
+
+    /// Hands out variables for the tensors that `chosen` says.
+    #[must_use]
+    pub fn trainable_where(self, chosen: impl Fn(&str) -> bool + 'static) -> Self {
+        Self { chosen: Box::new(chosen), ..self.trainable() }
     }
 
     /// Takes each of `tensors` for the source's own of that name.
@@ -121,8 +130,8 @@ impl Weights {
             .hint("config.json and the weights are not of one model"));
         }
         match &self.params {
-            Some(params) => params.borrow_mut().insert(name, &tensor),
-            None => Ok(tensor),
+            Some(params) if (self.chosen)(name) => params.borrow_mut().insert(name, &tensor),
+            _ => Ok(tensor),
         }
     }
 

@@ -6,7 +6,7 @@
 
 use candle_core::{D, Tensor};
 
-use super::block::Surroundings;
+use super::block::{Surroundings, sum};
 use super::{KvCache, Linear, Memory, Norm, Segment, kernel};
 use crate::error::{Error, Result};
 
@@ -95,7 +95,7 @@ impl Attention {
             _ => None,
         };
         if let Some(((k, v), gate)) = aside {
-            mixed = (mixed + self.attend_gated(&q, (&k, &v), gate, around)?)?;
+            mixed = sum(&mixed, &self.attend_gated(&q, (&k, &v), gate, around)?)?;
         }
         around.linear(&self.o, &mixed)
     }

@@ -116,6 +116,7 @@ impl Block {
     }
 }
 
-fn sum(x: &Tensor, h: &Tensor) -> Result<Tensor> {
+/// `x + h`, of one shape.
+pub fn sum(x: &Tensor, h: &Tensor) -> Result<Tensor> {
     Ok(if kernel::applies(&[x, h]) { kernel::sum(x, h)? } else { (x + h)? })
 }

@@ -67,23 +67,43 @@ impl Linear {
         {
             return Ok(kernel::quantised_linear(x, weight, self.bias.as_ref())?);
         }
-        let frozen_bias = self.bias.as_ref().filter(|bias| !bias.track_op() && kernel::applies(&[bias]));
-        let y = if kernel::applies(&[x, &self.weight]) && !self.weight.track_op() {
-            kernel::linear(x, &self.weight, frozen_bias)?
-        } else {
-            return self.composed(x);
-        };
-        Ok(match &self.bias {
-            Some(bias) if frozen_bias.is_none() => y.broadcast_add(bias)?,
-            _ => y,
-        })
+        affine(x, &self.weight, self.bias.as_ref())
     }
 
-    fn composed(&self, x: &Tensor) -> Result<Tensor> {
-        let y = x.matmul(&self.weight.t()?)?; // (N, in) (in, out) -> (N, out)
-        Ok(match &self.bias {
-            Some(bias) => y.broadcast_add(bias)?,
-            None => y,
+    /// [`Self::frozen`] of `x` `(N, in)`, and a change of low rank to it: `+ scale (seen aᵀ) bᵀ`. `seen` is what the change
+    /// sees of `x`; `a` `(r, in)`, `b` `(out, r)`.
+    pub fn changed(
+        &self,
+        x: &Tensor,
+        seen: &Tensor,
+        (a, b, scale): (&Tensor, &Tensor, f64),
+    ) -> Result<Tensor> {
+        if !kernel::applies(&[x, seen, a, b, &self.weight]) {
+            let change = (seen.matmul(&a.t()?)?.matmul(&b.t()?)? * scale)?;
+            return Ok((self.frozen(x)? + change)?);
+        }
+        let trains = |tensor: &Tensor| tensor.track_op();
+        let any = trains(x) || trains(a) || trains(b);
+        let frozen = !trains(&self.weight) && !self.bias.as_ref().is_some_and(trains);
+        Ok(match any && frozen && seen.id() == x.id() {
+            true => kernel::changed_linear(x, &self.weight, self.bias.as_ref(), (a, b, scale))?,
+            false => kernel::low_rank(&self.frozen(x)?, seen, a, b, scale)?,
         })
     }
+}
+
+/// `x weightᵀ + bias`, `(N, in) -> (N, out)`, with gradients for all that has a history.
+pub fn affine(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    if kernel::applies(&[x, weight]) && bias.is_none_or(|bias| kernel::applies(&[bias])) {
+        let trained = weight.track_op() || bias.is_some_and(Tensor::track_op);
+        return Ok(match trained {
+            true => kernel::trained_linear(x, weight, bias)?,
+            false => kernel::linear(x, weight, bias)?,
+        });
+    }
+    let y = x.matmul(&weight.t()?)?; // (N, in) (in, out) -> (N, out)
+    Ok(match bias {
+        Some(bias) => y.broadcast_add(bias)?,
+        None => y,
+    })
 }

@@ -74,7 +74,7 @@ pub fn cross_entropy(hidden: &Tensor, targets: &Targets, head: impl Head) -> Res
         return Err(Error::invalid("no token of this batch carries a label, so there is no loss"));
     }
     match head.matrix() {
-        Some(matrix) if kernel::applies(&[hidden, matrix]) && !matrix.track_op() => {
+        Some(matrix) if kernel::applies(&[hidden, matrix]) => {
             Ok(kernel::cross_entropy(hidden, matrix, &targets.rows, &targets.ids)?)
         }
         _ => cross_entropy_composed(hidden, targets, |hidden| head.logits(hidden)),

@@ -37,11 +37,11 @@ mod site;
 
 pub use adapter::{Adapter, Bare, Identity, Memory};
 pub use attention::{Attention, Heads, Sight};
-pub use block::{Block, SublayerNorm, Surroundings};
+pub use block::{Block, SublayerNorm, Surroundings, sum};
 pub use cache::KvCache;
 pub use dropout::dropout;
 pub use kernel::Precision;
-pub use linear::Linear;
+pub use linear::{Linear, affine};
 pub use mlp::{Activation, Mlp};
 pub use network::{Module, Network, fresh_identity};
 pub use norm::Norm;

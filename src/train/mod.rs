@@ -18,6 +18,30 @@
 //! The loss of a step is the mean over all its targets, whatever pieces it is computed in: each piece counts by its share
 //! of the step's targets. Runs repeat: the same seed, rows and configuration give the same parameters on one machine, bit
 //! for bit, resumed or not.
+//!
+//! ```
+//! use std::ops::ControlFlow;
+//! use incontext::models::Model;
+//! use incontext::train::{Event, Row, Rows, Subject, TrainConfig, train};
+//!
+//! # fn main() -> incontext::Result<()> {
+//! # let path = std::path::Path::new("tests/golden/tiny/llama");
+//! let (model, params) = Model::load_trainable(path, &candle_core::Device::Cpu)?;
+//! let subject = Subject::new("every weight of tiny", &model, &params);
+//! let rows = Rows::new(vec![Row::from_ids(&[5, 6, 7], &[8, 9])], vec![]);
+//! let config = TrainConfig { learning_rate: 1e-3, warmup: 0.0, steps: Some(5), ..TrainConfig::default() };
+//! let mut losses = Vec::new();
+//! let outcome = train(&subject, &rows, &config, None, &mut |event| {
+//!     if let Event::Step(step) = event {
+//!         losses.push(step.loss);
+//!     }
+//!     ControlFlow::Continue(())
+//! })?;
+//! assert_eq!(outcome.steps, 5);
+//! assert!(losses[4] < losses[0]);
+//! # Ok(())
+//! # }
+//! ```
 
 mod batch;
 mod checkpoint;

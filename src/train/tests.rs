@@ -398,7 +398,7 @@ fn twenty_steps_of_every_weight_are_those_of_torch() {
     let ids = |value: &serde_json::Value| -> Vec<u32> { serde_json::from_value(value.clone()).unwrap() };
     let row = |row: &serde_json::Value| Row::from_ids(&ids(&row["prompt"]), &ids(&row["answer"]));
     let data = Rows::new(golden["rows"].as_array().unwrap().iter().map(row).collect(), vec![]);
-    for (family, expected) in golden["families"].as_object().unwrap() {
+    for (family, expected) in golden["whole"].as_object().unwrap() {
         let (model, params) = Model::load_trainable(&tiny(family), &Device::Cpu).unwrap();
         let matrix = |name: &str| params.get(name).is_some_and(|var| var.rank() >= 2);
         let subject = Subject { decays: &matrix, ..Subject::new("all", &model, &params) };

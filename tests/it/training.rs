@@ -7,11 +7,11 @@ use std::ops::ControlFlow;
 use candle_core::Device;
 use incontext::adapters::{
     AdapterConfig, Bottleneck, Gate, Ia3, LlamaAdapter, Lora, PTuning, Placement, Prefix, SoftPrompt, Start,
-    Targets,
+    Stored, Targets,
 };
 use incontext::models::{Batch, Model};
 use incontext::nn::{Params, Pass};
-use incontext::train::{Ending, Event, Outcome, Place, Row, Rows, Subject, TrainConfig, train};
+use incontext::train::{Ending, Event, Outcome, Place, Row, Rows, Schedule, Subject, TrainConfig, train};
 
 use crate::golden::{hidden, tiny};
 
@@ -50,6 +50,56 @@ fn rows(seeds: std::ops::Range<u32>) -> Vec<Row> {
         Row::from_ids(&prompt, &answer)
     };
     seeds.map(row).collect()
+}
+
+/// By `tests/golden/make_training.py`.
+#[test]
+fn twenty_steps_of_adapters_are_those_of_peft() {
+    let golden = tiny("..");
+    let file = std::fs::read_to_string(golden.join("training.json")).unwrap();
+    let expected: serde_json::Value = serde_json::from_str(&file).unwrap();
+    let ids = |value: &serde_json::Value| -> Vec<u32> { serde_json::from_value(value.clone()).unwrap() };
+    let row = |row: &serde_json::Value| Row::from_ids(&ids(&row["prompt"]), &ids(&row["answer"]));
+    let rows = Rows::new(expected["rows"].as_array().unwrap().iter().map(row).collect(), vec![]);
+    let model = Model::load(&tiny("llama"), &Device::Cpu).unwrap();
+    let config = TrainConfig {
+        learning_rate: 1e-2,
+        schedule: Schedule::Constant,
+        warmup: 0.0,
+        steps: Some(20),
+        batch_size: 4,
+        micro_tokens: 40,
+        shuffle: false,
+        ..TrainConfig::default()
+    };
+    for (method, expected) in expected["adapters"].as_object().unwrap() {
+        let stored = Stored::read(&golden.join("training").join(method), &model.transformer).unwrap();
+        let config_of = stored.config.unwrap();
+        let mut params = Params::new();
+        for (name, tensor) in &stored.tensors {
+            params.insert(name, tensor).unwrap();
+        }
+        let values = params.iter().map(|(name, var)| (name.to_owned(), var.as_tensor().clone())).collect();
+        let adapter = config_of.attach(&model.transformer, &values).unwrap();
+        let untouched = config_of.untouched(&model.transformer).unwrap();
+        let subject = Subject { adapter: &*adapter, untouched, ..Subject::new(method, &model, &params) };
+        let mut steps = Vec::new();
+        train(&subject, &rows, &config, None, &mut |event| {
+            if let Event::Step(step) = event {
+                steps.push((step.loss, step.gradient_norm));
+            }
+            ControlFlow::Continue(())
+        })
+        .unwrap_or_else(|error| panic!("{method}: {error}"));
+        let numbers = |name: &str| -> Vec<f64> { serde_json::from_value(expected[name].clone()).unwrap() };
+        let reference = numbers("losses").into_iter().zip(numbers("norms"));
+        assert_eq!(steps.len(), 20);
+        for (at, ((loss, norm), (their_loss, their_norm))) in steps.into_iter().zip(reference).enumerate() {
+            assert!((loss - their_loss).abs() < 1e-4, "{method}, step {at}: loss {loss}, not {their_loss}");
+            let off = norm / their_norm - 1.0;
+            assert!(off.abs() < 1e-3, "{method}, step {at}: norm {norm}, not {their_norm}");
+        }
+    }
 }
 
 type Bits = BTreeMap<String, Vec<u32>>;

@@ -298,6 +298,7 @@ fn a_prefix_compiled_from_examples_begins_at_the_loss_in_context() {
         let source = Source {
             tokenizer: model.tokenizer().unwrap(),
             window: 60,
+            causal: true,
             parameters: 1,
             template: None,
             documents: None,

@@ -94,11 +94,11 @@ impl Show<'_> {
         Ok(())
     }
 
-    fn value(&self, value: &Value) -> Result<()> {
+    pub fn value(&self, value: &Value) -> Result<()> {
         if self.many { self.printer.json_line(value) } else { self.printer.json(value) }
     }
 
-    fn line(&self, class: &str, said: &str, row: &Example) -> Result<()> {
+    pub fn line(&self, class: &str, said: &str, row: &Example) -> Result<()> {
         let width = self.labels.iter().map(|label| label.class.chars().count()).max().unwrap_or(0);
         let text = row.input.split_whitespace().collect::<Vec<_>>().join(" ");
         self.printer.line(tidy(&format!("{class:width$}  {said:5}  {text}")))
@@ -136,7 +136,7 @@ fn json_of(
 }
 
 impl Tally {
-    fn count(&mut self, labels: &[Label], row: &Example, chosen: Option<&Label>, dropped: &[Dropped]) {
+    pub fn count(&mut self, labels: &[Label], row: &Example, chosen: Option<&Label>, dropped: &[Dropped]) {
         self.failed += usize::from(chosen.is_none());
         self.dropped += dropped.len();
         if row.answers.is_empty() {

@@ -220,3 +220,21 @@ impl LlamaOptions {
         })
     }
 }
+
+#[derive(Args)]
+pub struct HeadOptions {
+    /// Train the layer before the last too, of encoders
+    #[arg(long)]
+    pub pooler: bool,
+}
+
+#[derive(Args)]
+pub struct FullOptions {
+    /// Only so many layers, from the top, and what stands above them [default: everything]
+    #[arg(long, value_name = "K")]
+    pub top_layers: Option<usize>,
+}
+
+/// There is nothing to choose.
+#[derive(Args)]
+pub struct NoOptions {}

@@ -2,15 +2,26 @@
 //!
 //! Rates and warm-ups are those of the papers where they are for AdamW, else what works on small models.
 
+use super::Method;
 use crate::adapters::{AdapterConfig, Lora, Prefix};
+use crate::models::{Config, Selection};
 use crate::train::TrainConfig;
 
 /// Below so many parameters a model takes a higher rate.
 const SMALL: usize = 1_000_000_000;
 
-/// The base rate of AdamW for `method` on a model of so many parameters.
-pub fn learning_rate(method: &AdapterConfig, parameters: usize) -> f64 {
+/// The base rate of AdamW for `method` on `model`.
+pub fn learning_rate(method: &Method, model: &Config) -> f64 {
     match method {
+        Method::Adapter(config) => of_adapter(config, model.parameters()),
+        Method::Weights(Selection::Head { .. } | Selection::Bitfit) => 1e-3,
+        Method::Weights(Selection::Full { .. }) if model.causal => 2e-5,
+        Method::Weights(Selection::Full { .. }) => 5e-5,
+    }
+}
+
+fn of_adapter(config: &AdapterConfig, parameters: usize) -> f64 {
+    match config {
         AdapterConfig::SoftPrompt(_) => 1e-2,
         AdapterConfig::PTuning(_) => 1e-3,
         AdapterConfig::Prefix(Prefix { encoder_hidden_size: Some(_), .. }) => 1e-4,
@@ -25,15 +36,22 @@ pub fn learning_rate(method: &AdapterConfig, parameters: usize) -> f64 {
 }
 
 /// How `method` is trained.
-pub fn train_config(method: &AdapterConfig, parameters: usize) -> TrainConfig {
+pub fn train_config(method: &Method, model: &Config) -> TrainConfig {
     let (warmup, epochs, weight_decay) = match method {
-        AdapterConfig::SoftPrompt(_) | AdapterConfig::PTuning(_) | AdapterConfig::Ia3(_) => (0.05, 5, 0.0),
-        AdapterConfig::Prefix(Prefix { encoder_hidden_size: Some(_), .. }) => (0.05, 5, 0.0),
-        AdapterConfig::Prefix(_) => (0.05, 3, 0.0),
-        AdapterConfig::Bottleneck(_) => (0.10, 3, 0.0),
-        AdapterConfig::LlamaAdapter(_) => (0.40, 5, 0.02),
-        AdapterConfig::Lora(_) => (0.03, 3, 0.0),
+        Method::Adapter(config) => match config {
+            AdapterConfig::SoftPrompt(_) | AdapterConfig::PTuning(_) | AdapterConfig::Ia3(_) => {
+                (0.05, 5, 0.0)
+            }
+            AdapterConfig::Prefix(Prefix { encoder_hidden_size: Some(_), .. }) => (0.05, 5, 0.0),
+            AdapterConfig::Prefix(_) => (0.05, 3, 0.0),
+            AdapterConfig::Bottleneck(_) => (0.10, 3, 0.0),
+            AdapterConfig::LlamaAdapter(_) => (0.40, 5, 0.02),
+            AdapterConfig::Lora(_) => (0.03, 3, 0.0),
+        },
+        Method::Weights(Selection::Head { .. }) => (0.0, 10, 0.0),
+        Method::Weights(Selection::Full { .. }) => (0.06, 3, 0.01),
+        Method::Weights(Selection::Bitfit) => (0.06, 5, 0.0),
     };
-    let learning_rate = learning_rate(method, parameters);
+    let learning_rate = learning_rate(method, model);
     TrainConfig { learning_rate, warmup, epochs, weight_decay, ..TrainConfig::default() }
 }

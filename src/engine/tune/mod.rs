@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::adapters::AdapterConfig;
 use crate::error::{Error, IoContext, Result};
 use crate::files;
+use crate::models::Selection;
 use crate::text::example::Columns;
 use crate::train::TrainConfig;
 
@@ -33,7 +34,9 @@ pub struct Job {
     pub model: String,
     /// Of its weights.
     pub base_fingerprint: String,
-    pub method: AdapterConfig,
+    pub method: Method,
+    /// A head that tells classes apart is trained, on its own or with the method, instead of what is written.
+    pub classify: bool,
     pub data: Data,
     /// Rows are laid out by this template, as asking with it lays them out.
     pub template: Option<String>,
@@ -46,6 +49,35 @@ pub struct Job {
     pub sweep: bool,
     /// LoRA+: `B` is trained so many times as fast as `A` (Hayou et al. 2024, arXiv 2402.12354).
     pub lora_plus: f64,
+}
+
+/// What is trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Method {
+    /// Something beside the weights.
+    Adapter(AdapterConfig),
+    /// Weights of the model itself; copies of them, so that the model stays as it is.
+    Weights(Selection),
+}
+
+impl Method {
+    /// As it is called in commands.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Adapter(config) => config.name(),
+            Self::Weights(selection) => selection.name(),
+        }
+    }
+
+    /// The model's own weights that are trained.
+    fn selection(&self, classify: bool) -> Option<Selection> {
+        match self {
+            Self::Weights(selection) => Some(*selection),
+            Self::Adapter(_) if classify => Some(Selection::Head { pooler: false }),
+            Self::Adapter(_) => None,
+        }
+    }
 }
 
 /// Where rows come from.

@@ -22,6 +22,8 @@ pub struct Source<'a> {
     pub tokenizer: &'a Tokenizer,
     /// Tokens a row may have.
     pub window: usize,
+    /// Whether the model writes; an encoder reads its own tokens around a text.
+    pub causal: bool,
     /// Of the model, to show it as many passages as asking does.
     pub parameters: usize,
     pub template: Option<&'a Template>,
@@ -81,6 +83,24 @@ pub fn plain(
     .read(&records::Source::read(file)?)?;
     let skipped = Skipped { too_long: read.left_out, cut: read.cut, not_found: 0 };
     Ok(Laid { rows: read.rows, skipped, hash: read.hash, labels: Vec::new() })
+}
+
+/// The texts of `file` and their classes, of those that `data` knows.
+///
+/// # Errors
+/// As [`Reading::read`].
+pub fn classes(source: &Source, data: &Data, file: &Path, split: Option<&str>) -> Result<Laid> {
+    let read = Reading {
+        kind: Kind::Classes { causal: source.causal, known: data.labels.clone() },
+        // What a text is about stands in its beginning more often than not.
+        too_long: TooLong::Cut,
+        columns: data.columns.clone(),
+        lines: Lines { split: split.map(str::to_owned), limit: data.limit },
+        ..Reading::new(source.tokenizer, source.window)
+    }
+    .read(&records::Source::read(file)?)?;
+    let skipped = Skipped { too_long: read.left_out, cut: read.cut, not_found: 0 };
+    Ok(Laid { rows: read.rows, skipped, hash: read.hash, labels: read.classes })
 }
 
 /// The rows of `file` laid out by the template. `demos` are shown by every prompt; `on` hears of each line and may stop.

@@ -2,29 +2,34 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use serde::Serialize;
 
 use super::rows::{self, Laid, Skipped};
-use super::{Compiled, Documents, Job, Source, compile};
+use super::{Compiled, Documents, Job, Method, Source, compile};
 use crate::adapters::{About, AdapterConfig, Prefix, Start, Stored, Task, Tensors};
 use crate::error::{Error, Result};
 use crate::generate::keys_and_values;
-use crate::models::Model;
-use crate::nn::Params;
+use crate::models::{Model, NewHead};
+use crate::nn::{Adapter, Bare, Params};
 use crate::prompt::{Demo, Template};
-use crate::text::example::{Example, Rows as Lines};
+use crate::text::example::{self, Example, Rows as Lines};
 use crate::text::records;
 use crate::train::{self, Ending, Event, Outcome, Place, Row, Rows, Subject, Sweep};
 
 /// What a run needs from around it.
 pub struct Tuning<'a> {
-    pub model: &'a Model,
+    /// Where the model lies.
+    pub model: &'a Path,
+    pub device: &'a Device,
     pub template: Option<&'a Template>,
     pub documents: Option<Documents<'a>>,
     /// Where the run leaves its checkpoint, its log and its picture.
     pub folder: &'a Path,
+    /// Where the adapter is to be.
+    pub out: &'a Path,
     /// Go on from the folder's checkpoint, if there is one.
     pub resume: bool,
 }
@@ -50,8 +55,6 @@ pub enum Progress<'a> {
 /// What came of a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Done {
-    #[serde(skip)]
-    pub stored: Option<Stored>,
     /// Values that were trained, and values that are kept.
     pub trained_parameters: usize,
     pub stored_parameters: usize,
@@ -69,77 +72,96 @@ pub struct Done {
     pub seconds: f64,
 }
 
-/// Trains as `job` says.
+/// Trains as `job` says, and keeps what comes of it unless that was interrupted.
 ///
 /// # Errors
 /// What is wrong with the job, the rows or the model; as [`train::train`].
 pub fn run(job: &mut Job, tuning: &Tuning, on: &mut dyn FnMut(Progress) -> ControlFlow<()>) -> Result<Done> {
-    let model = tuning.model;
-    let network = &model.transformer;
-    let mut config = job.method.clone();
-    let begun = Begun::of(job, tuning, &mut config, on)?;
-    // What its examples decide of a method (how many virtual tokens) belongs to the job.
-    job.method = config.clone();
-    let tensors = config.start(network, &begun.start)?;
-    let mut params = Params::new();
-    for (name, tensor) in &tensors {
-        params.insert(name, tensor)?;
+    let selection = job.method.selection(job.classify);
+    if job.classify {
+        job.data.labels = classes(job)?;
     }
-    let adapter = config.attach(network, &variables(&params))?;
+    let (classes, seed) = (job.data.labels.len(), job.train.seed);
+    let head = job.classify.then_some(NewHead { classes, seed });
+    let (model, mut params) = Model::load_selected(tuning.model, tuning.device, selection, head)?;
+    let (network, about) = (&model.transformer, &model.transformer.config);
+    let mut untouched = selection.map_or(about.shape.layers, |selection| selection.untouched(about));
+    let mut begun = Begun::of(job, tuning, &model, on)?;
+    let mut adapter: Arc<dyn Adapter> = Arc::new(Bare);
+    let of_weights: Vec<String> = params.iter().map(|(name, _)| name.to_owned()).collect();
+    if let Method::Adapter(config) = &job.method {
+        for (name, tensor) in &config.start(network, &begun.start)? {
+            params.insert(name, tensor)?;
+        }
+        adapter = config.attach(network, &values(&params, &of_weights, false))?;
+        untouched = config.untouched(network)?.min(untouched);
+    }
     let own_start = job.init_demos.is_none();
-    let decays = |name: &str| name.ends_with("weight");
-    let still = |name: &str| own_start && config.still_at_start(name);
-    let rate = |name: &str| if name.contains("lora_B") { job.lora_plus } else { 1.0 };
+    let matrices = |name: &str| params.get(name).is_some_and(|variable| variable.rank() == 2);
+    let decays = |name: &str| matrices(name) && !name.contains("embed");
+    let still = |name: &str| match &job.method {
+        Method::Adapter(config) => own_start && config.still_at_start(name),
+        Method::Weights(_) => false,
+    };
+    let ratio = job.lora_plus;
+    let rate = |name: &str| if name.contains("lora_B") { ratio } else { 1.0 };
+    let method = serde_json::to_string(&job.method).unwrap_or_default();
     let subject = Subject {
         adapter: &*adapter,
-        untouched: config.untouched(network)?,
+        classifier: model.classifier.as_ref(),
+        untouched,
         decays: &decays,
         still: &still,
         rate: &rate,
-        ..Subject::new(format!("{} {}", job.base_fingerprint, describe(&config)), model, &params)
+        ..Subject::new(format!("{} {method}", job.base_fingerprint), &model, &params)
     };
-    let rows = match begun.validation {
-        Some(validation) => Rows::new(begun.rows, validation),
-        None => Rows::of(begun.rows, &job.train),
+    let rows = match begun.validation.take() {
+        Some(validation) => Rows::new(std::mem::take(&mut begun.rows), validation),
+        None => Rows::of(std::mem::take(&mut begun.rows), &job.train),
     };
-    let (kept, values) = config.trained(&params.snapshot()?)?;
-    let (trained_parameters, stored_parameters) =
-        (params.count(), values.values().map(Tensor::elem_count).sum());
-    let ready = Progress::Ready {
-        rows: &rows,
-        skipped: begun.skipped,
-        parameters: trained_parameters,
-        stored: stored_parameters,
+    let trained_parameters = params.count();
+    let kept = |params: &Params| -> Result<(Option<AdapterConfig>, Tensors, Tensors)> {
+        let mut all = params.snapshot()?;
+        let base = of_weights.iter().filter_map(|name| all.remove_entry(name)).collect();
+        Ok(match &job.method {
+            Method::Adapter(config) => {
+                let (config, tensors) = config.trained(&all)?;
+                (Some(config), tensors, base)
+            }
+            Method::Weights(_) => (None, all, base),
+        })
     };
-    if on(ready).is_break() {
+    let stored_parameters = {
+        let (_, own, base) = kept(&params)?;
+        own.values().chain(base.values()).map(Tensor::elem_count).sum()
+    };
+    let (parameters, stored) = (trained_parameters, stored_parameters);
+    if on(Progress::Ready { rows: &rows, skipped: begun.skipped, parameters, stored }).is_break() {
         return Err(Error::interrupted("stopped before the first step"));
     }
-    drop((kept, values));
     let goes_on = tuning.resume && tuning.folder.join(train::CHECKPOINT).exists();
-    let mut sweep = None;
+    let (mut settings, mut sweep) = (job.train.clone(), None);
     if job.sweep && !goes_on {
         let mut heard = |rate, event| on(Progress::Trying(rate, event));
-        let swept = train::sweep(&subject, &rows, &job.train, &mut heard)?;
-        job.train.learning_rate = swept.chosen;
+        let swept = train::sweep(&subject, &rows, &settings, &mut heard)?;
+        settings.learning_rate = swept.chosen;
         let _ = on(Progress::Swept(&swept));
         sweep = Some(swept);
-        // A run that is gone on with has its rate.
-        job.sweep = false;
     }
-    job.write(tuning.folder)?;
+    // A run that is gone on with has its rate.
+    let decided = Job { train: settings.clone(), sweep: false, ..job.clone() };
+    decided.write(tuning.folder)?;
     let place = Place { folder: tuning.folder, resume: tuning.resume };
     let mut heard = |event| on(Progress::Training(event));
-    let outcome: Outcome = train::train(&subject, &rows, &job.train, Some(place), &mut heard)?;
-    let interrupted = outcome.ending == Ending::Interrupted;
-    let mut done = Done {
-        stored: None,
+    let outcome: Outcome = train::train(&subject, &rows, &settings, Some(place), &mut heard)?;
+    let done = Done {
         trained_parameters,
         stored_parameters,
         rows: rows.training().len(),
         validation_rows: rows.validation().len(),
-        learning_rate: job.train.learning_rate,
+        learning_rate: settings.learning_rate,
         sweep,
-        interrupted,
+        interrupted: outcome.ending == Ending::Interrupted,
         steps: outcome.steps,
         of: outcome.of,
         loss: outcome.loss,
@@ -147,43 +169,56 @@ pub fn run(job: &mut Job, tuning: &Tuning, on: &mut dyn FnMut(Progress) -> Contr
         tokens: outcome.tokens,
         seconds: outcome.seconds,
     };
-    if !interrupted {
-        let (kept, tensors) = config.trained(&params.snapshot()?)?;
-        let about = About {
-            version: job.version.clone(),
-            base: job.model.clone(),
-            base_fingerprint: job.base_fingerprint.clone(),
-            method: job.method.name().to_owned(),
-            config: Some(kept.clone()),
-            task: Task::CausalLm,
-            trained_parameters,
-            template: job.template.clone(),
-            labels: job.data.labels.clone(),
-            covers: begun.covered,
-            training: serde_json::json!({ "job": job, "outcome": done }),
-            ..About::default()
-        };
-        let base_name = Some(job.model.clone());
-        done.stored = Some(Stored {
-            config: Some(kept),
-            tensors,
-            base: Tensors::new(),
-            task: Task::CausalLm,
-            about: Some(about),
-            base_name,
-        });
+    if done.interrupted {
+        return Ok(done);
     }
+    let (config, tensors, base) = kept(&params)?;
+    let task = if job.classify { Task::SeqCls } else { Task::CausalLm };
+    let about = About {
+        version: job.version.clone(),
+        base: job.model.clone(),
+        base_fingerprint: job.base_fingerprint.clone(),
+        method: job.method.name().to_owned(),
+        config: config.clone(),
+        task,
+        trained_parameters,
+        template: job.template.clone(),
+        labels: job.data.labels.clone(),
+        covers: begun.covered,
+        training: serde_json::json!({ "job": decided, "outcome": done }),
+        ..About::default()
+    };
+    let base_name = Some(job.model.clone());
+    let stored = Stored { config, tensors, base, task, about: Some(about), base_name };
+    stored.write(tuning.out, network, &network.config.family.to_string())?;
+    train::forget(tuning.folder)?;
     Ok(done)
 }
 
-/// For a checkpoint to know its own by.
-fn describe(config: &AdapterConfig) -> String {
-    serde_json::to_string(config).unwrap_or_default()
+/// The variables to compute with: those named in `these`, or all others.
+fn values(params: &Params, these: &[String], wanted: bool) -> Tensors {
+    let named = params.iter().filter(|(name, _)| these.iter().any(|other| other == name) == wanted);
+    named.map(|(name, variable)| (name.to_owned(), variable.as_tensor().clone())).collect()
 }
 
-/// The tensors to compute with.
-fn variables(params: &Params) -> Tensors {
-    params.iter().map(|(name, variable)| (name.to_owned(), variable.as_tensor().clone())).collect()
+/// The classes that rows are of, sorted, unless they were said.
+fn classes(job: &Job) -> Result<Vec<String>> {
+    let data = &job.data;
+    if !data.labels.is_empty() {
+        return Ok(data.labels.clone());
+    }
+    let lines = Lines { split: data.split.clone(), limit: data.limit };
+    let examples = Example::all(&records::Source::read(&data.file)?, &data.columns, &lines)?;
+    let labels = example::labels(&examples);
+    match labels.len() {
+        0 | 1 => Err(Error::invalid(format!(
+            "the rows of `{}` are of {} classes, which is no choice",
+            data.file.display(),
+            labels.len()
+        ))
+        .hint("give each row a `label`, of two kinds or more; --label names another field")),
+        _ => Ok(labels),
+    }
 }
 
 /// Rows, and what the values begin as.
@@ -199,16 +234,16 @@ impl Begun {
     fn of(
         job: &mut Job,
         tuning: &Tuning,
-        config: &mut AdapterConfig,
+        model: &Model,
         on: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Self> {
-        let model = tuning.model;
         let tokenizer = model.tokenizer()?;
         let context = model.transformer.config.context;
         // Virtual tokens take their places in the window.
         let source = Source {
             tokenizer,
-            window: context.min(job.train.max_length).saturating_sub(virtual_tokens(config)),
+            window: context.min(job.train.max_length).saturating_sub(virtual_tokens(&job.method)),
+            causal: model.transformer.config.causal,
             parameters: model.transformer.parameters(),
             template: tuning.template,
             documents: tuning.documents,
@@ -216,6 +251,7 @@ impl Begun {
         let mut lay_out =
             |job: &Job, file: &Path, split: Option<&str>, shown: Option<&Path>| -> Result<Laid> {
                 match source.template {
+                    _ if job.classify => rows::classes(&source, &job.data, file, split),
                     Some(template) => {
                         let demos = shown.map_or(Ok(Vec::new()), |file| demos_of(file, job))?;
                         let mut heard = |at, of| on(Progress::LayingOut(at, of));
@@ -238,7 +274,9 @@ impl Begun {
             .hint("put the file back as it was, or begin another run"));
         }
         // Whatever rows hold, all prompts offer the same.
-        job.data.labels = laid.labels.clone();
+        if !job.classify {
+            job.data.labels = laid.labels.clone();
+        }
         let held_out = match (&job.data.validation, &job.data.validation_split) {
             (Some(file), split) => Some((file.clone(), split.clone())),
             (None, Some(split)) => Some((job.data.file.clone(), Some(split.clone()))),
@@ -255,8 +293,9 @@ impl Begun {
         let hash = laid.hash.clone();
         let mut begun =
             Self { start, rows: laid.rows, validation, skipped: laid.skipped, covered: Vec::new() };
-        match (&job.init_demos, &mut *config) {
-            (Some(demos), AdapterConfig::Prefix(prefix)) => {
+        let mut method = job.method.clone();
+        match (&job.init_demos, &mut method) {
+            (Some(demos), Method::Adapter(AdapterConfig::Prefix(prefix))) => {
                 let shown = lay_out(job, &job.data.file, split.as_deref(), Some(demos))?.rows;
                 let compiled = compile(&begun.rows, &shown)?;
                 if let (Some(rows), Some((file, split))) = (&mut begun.validation, &held_out) {
@@ -272,13 +311,14 @@ impl Begun {
                 .hint("`tune prefix` can"));
             }
             // A prefix that begins as a text: what the model makes of it.
-            (None, AdapterConfig::Prefix(prefix)) if !begun.start.text.is_empty() => {
+            (None, Method::Adapter(AdapterConfig::Prefix(prefix))) if !begun.start.text.is_empty() => {
                 let ids = begun.start.text.clone();
                 begun.cache_of(&ids, prefix, model)?;
             }
             (None, _) => {}
         }
-        job.data.hash = hash;
+        // What its examples decide of a method (how many virtual tokens) belongs to the job.
+        (job.method, job.data.hash) = (method, hash);
         Ok(begun)
     }
 
@@ -303,11 +343,11 @@ fn demos_of(file: &Path, job: &Job) -> Result<Vec<Demo>> {
 }
 
 /// Rows of the window that texts cannot have.
-fn virtual_tokens(config: &AdapterConfig) -> usize {
-    match config {
-        AdapterConfig::SoftPrompt(method) => method.num_virtual_tokens,
-        AdapterConfig::PTuning(method) => method.num_virtual_tokens,
-        AdapterConfig::Prefix(method) => method.num_virtual_tokens,
+fn virtual_tokens(method: &Method) -> usize {
+    match method {
+        Method::Adapter(AdapterConfig::SoftPrompt(method)) => method.num_virtual_tokens,
+        Method::Adapter(AdapterConfig::PTuning(method)) => method.num_virtual_tokens,
+        Method::Adapter(AdapterConfig::Prefix(method)) => method.num_virtual_tokens,
         _ => 0,
     }
 }

@@ -1,23 +1,25 @@
-//! Mean cross-entropy under a frozen output matrix, without ever holding the logits of the whole batch.
+//! Mean cross-entropy under an output matrix, without ever holding the logits of the whole batch.
 //!
 //! `(rows, V)` logits of a step take more memory than everything else together (4 x 128 rows of 49,152 are 100 MB, and
 //! autograd keeps several such). Here [`CHUNK`] labelled rows at a time become logits, give their share of the loss, turn
-//! in place into the gradient `(softmax(z) - onehot) / n`, and go back through the matrix: the forward already knows
-//! `dX`, the backward only scales it. The same idea on a GPU: Hsu et al. 2024, arXiv 2410.10989.
+//! in place into the gradient `dZ = (softmax(z) - onehot) / n`, and go back through the matrix: the forward already knows
+//! `dX = dZ W` and, where the matrix is trained, `dW = dZᵀ X`; the backward only scales them. The same idea on a GPU: Hsu et
+//! al. 2024, arXiv 2410.10989.
 
-use std::sync::OnceLock;
+use std::sync::Mutex;
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
 use super::gemm::{Matrix, MatrixMut, Old, Threads, multiply};
-use super::parallel::for_row_pairs;
+use super::linear::matrix;
+use super::parallel::{for_row_pairs, for_rows};
 use super::{simd, values};
 
 /// Rows whose logits exist at a time.
 const CHUNK: usize = 128;
 
-/// Mean of `logsumexp(z) - z[id]` with `z = x weightᵀ` over the labelled rows. `hidden` `(N, H)`, `weight` `(V, H)`; row
-/// `rows[i]` should say `ids[i]`. The weight gets no gradient.
+/// Mean of `logsumexp(z) - z[id]` with `z = x weightᵀ` over the labelled rows. `hidden` `(N, H)`, `weight` `(V, H)` in any
+/// layout; row `rows[i]` should say `ids[i]`. Gradients for both, each where it has a history; they can be asked for once.
 pub fn cross_entropy(hidden: &Tensor, weight: &Tensor, rows: &[u32], ids: &[u32]) -> Result<Tensor> {
     let ((count, width), (vocab, wanted)) = (hidden.dims2()?, weight.dims2()?);
     let inside =
@@ -31,28 +33,40 @@ pub fn cross_entropy(hidden: &Tensor, weight: &Tensor, rows: &[u32], ids: &[u32]
             weight.shape()
         );
     }
-    hidden.contiguous()?.apply_op1(CrossEntropy {
-        weight: weight.detach().contiguous()?,
+    let loss = CrossEntropy {
         rows: rows.iter().map(|&row| row as usize).collect(),
         ids: ids.iter().map(|&id| id as usize).collect(),
-        backward: hidden.track_op(),
-        gradient: OnceLock::new(),
-    })
+        wanted: (hidden.track_op(), weight.track_op()),
+        gradients: Mutex::new(None),
+    };
+    hidden.contiguous()?.apply_op2(weight, loss)
 }
 
 struct CrossEntropy {
-    weight: Tensor,
     rows: Vec<usize>,
     ids: Vec<usize>,
-    /// Whether somebody will ask for `dX`.
-    backward: bool,
-    /// `dX` for a loss of gradient 1, `(N, H)`; there after the forward.
-    gradient: OnceLock<Tensor>,
+    /// Whether somebody will ask for `dX`, and for `dW`.
+    wanted: (bool, bool),
+    /// For a loss of gradient 1; there after the forward, until the backward takes them.
+    gradients: Mutex<Option<Gradients>>,
+}
+
+struct Gradients {
+    /// `(N, H)`
+    dx: Option<Vec<f32>>,
+    /// `(V, H)`
+    dw: Option<Vec<f32>>,
 }
 
 impl CrossEntropy {
-    /// The loss; adds `dX` to `gradient` where there is one.
-    fn run(&self, x: &[f32], weight: Matrix, (vocab, width): (usize, usize), gradient: &mut [f32]) -> f64 {
+    /// The loss; adds to the gradients that there are.
+    fn run(
+        &self,
+        x: &[f32],
+        weight: Matrix,
+        (vocab, width): (usize, usize),
+        gradients: &mut Gradients,
+    ) -> f64 {
         let scale = 1.0 / self.rows.len() as f32;
         let room = CHUNK.min(self.rows.len());
         let mut inputs = vec![0.0; room * width];
@@ -77,19 +91,17 @@ impl CrossEntropy {
                 loss[0] = simd::cross_entropy(logits, ids[i], scale);
             });
             total += losses[..n].iter().map(|&loss| f64::from(loss)).sum::<f64>();
-            if self.backward {
+            let dz = Matrix::new(&logits[..n * vocab], vocab);
+            if let Some(dw) = &mut gradients.dw {
+                let dw = &mut MatrixMut::new(dw, vocab, width);
+                multiply(dw, Old::Added, 1.0, dz.t(), input, Threads::All);
+            }
+            if let Some(dx) = &mut gradients.dx {
                 // The inputs are read; their room takes the gradient.
-                let dz = Matrix::new(&logits[..n * vocab], vocab);
-                multiply(
-                    &mut MatrixMut::new(&mut inputs, n, width),
-                    Old::Replaced,
-                    1.0,
-                    dz,
-                    weight,
-                    Threads::All,
-                );
-                for (dx, &row) in inputs.chunks_exact(width).zip(rows) {
-                    simd::add(&mut gradient[row * width..][..width], dx);
+                let part = &mut MatrixMut::new(&mut inputs, n, width);
+                multiply(part, Old::Replaced, 1.0, dz, weight, Threads::All);
+                for (part, &row) in inputs.chunks_exact(width).zip(rows) {
+                    simd::add(&mut dx[row * width..][..width], part);
                 }
             }
         }
@@ -97,31 +109,51 @@ impl CrossEntropy {
     }
 }
 
-impl CustomOp1 for CrossEntropy {
+impl CustomOp2 for CrossEntropy {
     fn name(&self) -> &'static str {
         "cross-entropy"
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let x = values::slice(x, layout)?;
-        let size = self.weight.dims2()?;
-        let mut gradient = vec![0.0; if self.backward { x.len() } else { 0 }];
-        let loss = values::with(&self.weight, |weight| {
-            Ok(self.run(x, Matrix::new(weight, size.1), size, &mut gradient))
-        })?;
-        if self.backward {
-            let gradient = Tensor::from_vec(gradient, layout.shape(), &candle_core::Device::Cpu)?;
-            // A second forward of the same operation would compute the same.
-            let _ = self.gradient.set(gradient);
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (x, size) = (values::slice(x, x_layout)?, layout.shape().dims2()?);
+        let zeros = |wanted: bool, length: usize| wanted.then(|| vec![0.0; length]);
+        let mut gradients =
+            Gradients { dx: zeros(self.wanted.0, x.len()), dw: zeros(self.wanted.1, size.0 * size.1) };
+        let loss = self.run(x, matrix(weight, layout)?, size, &mut gradients);
+        if let Ok(mut kept) = self.gradients.lock() {
+            *kept = Some(gradients);
         }
         values::output(vec![loss as f32], ())
     }
 
-    fn bwd(&self, _x: &Tensor, _loss: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
-        match self.gradient.get() {
-            Some(gradient) => gradient.broadcast_mul(g).map(Some),
-            None => candle_core::bail!("cross-entropy: backward before forward"),
-        }
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        _loss: &Tensor,
+        g: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let kept = self.gradients.lock().ok().and_then(|mut kept| kept.take());
+        let Some(Gradients { dx, dw }) = kept else {
+            candle_core::bail!("cross-entropy: backward before forward, or twice");
+        };
+        let g = g.to_scalar::<f32>()?;
+        let scaled = |gradient: Option<Vec<f32>>, like: &Tensor| {
+            gradient.map(|mut gradient| {
+                if g != 1.0 {
+                    let width = like.dims()[1];
+                    for_rows(&mut gradient, width, |_, row| row.iter_mut().for_each(|value| *value *= g));
+                }
+                values::tensor(gradient, like)
+            })
+        };
+        Ok((scaled(dx, x).transpose()?, scaled(dw, weight).transpose()?))
     }
 }
 
@@ -144,6 +176,30 @@ mod tests {
                 &[&hidden],
                 || cross_entropy(&hidden, &weight, &targets.rows, &targets.ids)? * 50.0,
                 || cross_entropy_composed(&hidden, &targets, |h| Ok(h.matmul(&weight.t()?)?)).unwrap() * 50.0,
+            );
+        }
+    }
+
+    #[test]
+    fn a_trained_matrix_gets_its_gradient_however_it_lies() {
+        for (n, width, vocab, labelled) in [(1, 1, 2, 1), (7, 5, 33, 3), (300, 24, 101, 290)] {
+            let (hidden, constant) = (variable(&[n, width], 1), tensor(&[n, width], 3));
+            let (weight, stored) = (variable(&[vocab, width], 2), variable(&[width, vocab], 4));
+            let targets = Targets {
+                rows: (0..labelled as u32).collect(),
+                ids: (0..labelled as u32).map(|i| i * 31 % vocab as u32).collect(),
+            };
+            let ours = |hidden: &Tensor, weight: &Tensor| {
+                cross_entropy(hidden, weight, &targets.rows, &targets.ids)? * 50.0
+            };
+            let theirs = |hidden: &Tensor, weight: &Tensor| {
+                cross_entropy_composed(hidden, &targets, |h| Ok(h.matmul(&weight.t()?)?)).unwrap() * 50.0
+            };
+            assert_gradients(&[&hidden, &weight], || ours(&hidden, &weight), || theirs(&hidden, &weight));
+            assert_gradients(
+                &[&stored],
+                || ours(&constant, &stored.t()?),
+                || theirs(&constant, &stored.t()?),
             );
         }
     }

@@ -41,6 +41,10 @@ impl<'a> Matrix<'a> {
         Self::strided(values, (rows, columns), (columns, 1))
     }
 
+    pub fn rows(self) -> usize {
+        self.rows
+    }
+
     pub fn t(self) -> Self {
         let Self { values, rows, columns, strides } = self;
         Self { values, rows: columns, columns: rows, strides: (strides.1, strides.0) }

@@ -14,7 +14,7 @@
 //! | `gemm` | matrices inside slices, and their product |
 //! | `team` | threads at hand between the small products of one token |
 //! | `quantised` | rows times a matrix in small integers, for models that are asked and not trained, and the switch [`in_floats`] |
-//! | `linear`, `norm`, `rope`, `mlp`, `attention`, `cross_entropy`, `dropout`, `sum` | one operation each |
+//! | `linear`, `low_rank`, `norm`, `rope`, `mlp`, `attention`, `cross_entropy`, `dropout`, `sum` | one operation each |
 //!
 //! A kernel trusts shapes no more than a tensor operation does: it answers a wrong shape with an error. Infinities and NaN
 //! pass through it as they would through the composed form.
@@ -24,6 +24,7 @@ mod cross_entropy;
 mod dropout;
 mod gemm;
 mod linear;
+mod low_rank;
 mod mlp;
 mod norm;
 mod parallel;
@@ -37,7 +38,8 @@ mod values;
 pub(super) use attention::attention;
 pub(super) use cross_entropy::cross_entropy;
 pub(super) use dropout::{Mask, dropout};
-pub(super) use linear::linear;
+pub(super) use linear::{linear, trained_linear};
+pub(super) use low_rank::{changed_linear, low_rank};
 pub(super) use mlp::{Curve, activated, gated};
 pub(super) use norm::{layer_norm, rms_norm};
 pub use parallel::sequential;

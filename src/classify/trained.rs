@@ -1,0 +1,86 @@
+//! A classifier that was trained: a head for classes on a model, as it is or under an adapter.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::{D, Device};
+
+use crate::adapters::{Stored, Task};
+use crate::error::{Error, Result};
+use crate::models::{Batch, Model};
+use crate::nn::{Adapter, Bare, Mode, Network, Pass};
+use crate::train::ids_of_text;
+
+/// Tokens read together: more texts than one fill a processor better.
+const TOGETHER: usize = 16;
+
+pub struct Trained {
+    model: Model,
+    adapter: Arc<dyn Adapter>,
+    /// In the order of the head's outputs.
+    labels: Vec<String>,
+    /// Tokens of a text that are read.
+    window: usize,
+}
+
+impl Trained {
+    /// The classifier in the folder `dir`, on the model at `model`.
+    ///
+    /// # Errors
+    /// `Invalid` when the folder holds no classifier; as [`Stored::read`].
+    pub fn load(model: &Path, dir: &Path, device: &Device) -> Result<Self> {
+        let place = |error: Error| error.within(dir.display());
+        let base = Model::load(model, device)?;
+        let stored = Stored::read(dir, &base.transformer)?;
+        let about = stored.about.clone().unwrap_or_default();
+        if stored.task != Task::SeqCls || stored.base.is_empty() {
+            return Err(place(
+                Error::invalid("this adapter tells no classes apart")
+                    .hint("train one with `incontext tune head`"),
+            ));
+        }
+        let model = Model::load_over(model, device, stored.base.clone()).map_err(place)?;
+        let adapter: Arc<dyn Adapter> = match &stored.config {
+            Some(config) => config.attach(&model.transformer, &stored.tensors).map_err(place)?,
+            None => Arc::new(Bare),
+        };
+        let classes = model.classifier.as_ref().map_or(0, crate::models::Classifier::classes);
+        if classes == 0 {
+            return Err(place(Error::corrupt("the head is missing").hint("train it again")));
+        }
+        // A folder of another tool names no classes.
+        let labels = match about.labels.len() == classes {
+            true => about.labels,
+            false => (0..classes).map(|class| class.to_string()).collect(),
+        };
+        let longest = about.training["job"]["train"]["max_length"].as_u64();
+        let window = longest.map_or(usize::MAX, |most| most as usize).min(model.transformer.config.context);
+        Ok(Self { model, adapter, labels, window })
+    }
+
+    pub fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
+    /// The probability of each label, for each text. Of a text longer than those it was trained on the end is not read.
+    ///
+    /// # Errors
+    /// As a forward pass fails; `Invalid` for a text without a token.
+    pub fn probabilities(&self, texts: &[&str]) -> Result<Vec<Vec<f64>>> {
+        let tokenizer = self.model.tokenizer()?;
+        let causal = self.model.transformer.causal();
+        let Some(head) = &self.model.classifier else { return Ok(Vec::new()) };
+        let mut all = Vec::with_capacity(texts.len());
+        for texts in texts.chunks(TOGETHER) {
+            let ids = texts.iter().map(|text| Ok(ids_of_text(tokenizer, text, causal, self.window)?.0));
+            let batch = Batch::of(&ids.collect::<Result<Vec<_>>>()?);
+            let pass = Pass { adapter: &*self.adapter, cache: None, mode: Mode::Eval };
+            let hidden = self.model.transformer.forward(&batch, pass)?;
+            let logits = head.forward(&hidden, &batch)?; // (B, C)
+            for row in candle_nn::ops::softmax(&logits, D::Minus1)?.to_vec2::<f32>()? {
+                all.push(row.into_iter().map(f64::from).collect());
+            }
+        }
+        Ok(all)
+    }
+}

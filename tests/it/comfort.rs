@@ -11,7 +11,7 @@ use crate::run::{Folder, Ran};
 use crate::{golden, tiny};
 
 /// Every command, as it is typed.
-const COMMANDS: [&[&str]; 55] = [
+const COMMANDS: [&[&str]; 58] = [
     &["quickstart"],
     &["ingest"],
     &["ask"],
@@ -47,6 +47,9 @@ const COMMANDS: [&[&str]; 55] = [
     &["tune", "pfeiffer"],
     &["tune", "parallel"],
     &["tune", "llama-adapter"],
+    &["tune", "head"],
+    &["tune", "full"],
+    &["tune", "bitfit"],
     &["tune", "resume"],
     &["tune", "repeat"],
     &["use"],

@@ -133,10 +133,8 @@ const HEAD: help::Examples = &[(
 )];
 const FULL: help::Examples = &[
     ("The four highest layers", "incontext tune full --top-layers 4 --data train.jsonl --out top"),
-    (
-        "An encoder, whole, asked afterwards",
-        "incontext tune full --data reviews.jsonl --model all-minilm-l6-v2 --out all && incontext classify --adapter all \"What a film\"",
-    ),
+    ("An encoder, whole", "incontext tune full --data reviews.jsonl --model all-minilm-l6-v2 --out all"),
+    ("Asked afterwards", "incontext classify --adapter all \"What a film\""),
 ];
 const BITFIT: help::Examples =
     &[("Of an encoder", "incontext tune bitfit --data reviews.jsonl --model all-minilm-l6-v2 --out biases")];

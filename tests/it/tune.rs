@@ -203,7 +203,8 @@ fn what_cannot_be_trained_is_said_and_nothing_is_left() {
         assert!(complaint(&folder, &args).contains("cannot name an adapter"), "{name}");
     }
     let encoder = tiny("bert").to_str().unwrap().to_owned();
-    let args = ["tune", "llama-adapter", "--data", "data.jsonl", "--out", "x", "--model", &encoder];
+    folder.write("classes.jsonl", &classified(6));
+    let args = ["tune", "llama-adapter", "--data", "classes.jsonl", "--out", "x", "--model", &encoder];
     assert!(complaint(&folder, &args).contains("encoder"));
 }
 
@@ -333,4 +334,69 @@ fn a_prefix_compiled_from_examples_begins_at_the_loss_in_context() {
         let without = first_loss(&model, &*at_base, &none, asked);
         assert!((without - in_context).abs() > 1e-3, "{family}: the examples say something");
     }
+}
+
+/// Texts whose first word tells their class.
+fn classified(rows: usize) -> String {
+    let row = |n: usize| {
+        let text = [word(n % 3), word(n % 31 + 40), word(n % 13 + 90)].join(" ");
+        let label = ["plants", "stones", "stars"][n % 3];
+        json!({ "text": text, "label": label })
+    };
+    (0..rows).map(|n| format!("{}\n", row(n))).collect()
+}
+
+#[test]
+fn a_head_is_trained_alone_with_layers_with_biases_or_with_an_adapter_on_encoders_and_decoders() {
+    let folder = Folder::with(&[("rows.jsonl", &classified(48))]);
+    for family in ["bert", "distilbert", "xlm_roberta", "llama", "gpt2"] {
+        let model = tiny(family).to_str().unwrap().to_owned();
+        let methods: [(&str, &str, &[&str]); 5] = [
+            ("head", "0.02", &[]),
+            ("full", "0.002", &["--top-layers", "1"]),
+            ("full", "0.002", &[]),
+            ("bitfit", "0.01", &[]),
+            ("lora", "0.01", &["--rank", "3"]),
+        ];
+        for (at, (method, rate, more)) in methods.into_iter().enumerate() {
+            if (family, method) == ("llama", "bitfit") {
+                continue;
+            }
+            let name = format!("{family}-{at}");
+            let args =
+                ["tune", method, "--data", "rows.jsonl", "--out", &name, "--model", &model, "--classify"];
+            let rest = ["--epochs", "12", "--warmup", "0", "--schedule", "constant", "--json"];
+            let ran = folder.ok(&[&args[..], more, &["--learning-rate", rate], &rest].concat());
+            assert_eq!(ran.json()["outcome"]["steps"], 72, "{ran:#?}");
+            let log = fs::read_to_string(folder.at(&format!(".incontext/runs/{name}/log.jsonl"))).unwrap();
+            let events = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+            let losses: Vec<f64> = events.filter_map(|event| event["loss"].as_f64()).collect();
+            let epoch = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+            let (first, last) = (epoch(&losses[..6]), epoch(&losses[losses.len() - 6..]));
+            // What random layers make of a text is not for a line to tell apart.
+            assert!(last < first || method == "head", "{name} {method} {more:?}: from {first} to {last}");
+            let asked = folder.ok(&["classify", "--adapter", &name, "--file", "rows.jsonl", "--json"]);
+            let right = asked.out.lines().zip(classified(48).lines().map(str::to_owned).collect::<Vec<_>>());
+            let right = right.filter(|(said, row)| {
+                let (said, row): (Value, Value) =
+                    (serde_json::from_str(said).unwrap(), serde_json::from_str(row).unwrap());
+                said["label"] == row["label"]
+            });
+            let right = right.count();
+            assert!(
+                right >= 24 || method == "head",
+                "{name} {method}: {right} of 48 is better than one in three"
+            );
+        }
+    }
+    let llama = tiny("llama").to_str().unwrap().to_owned();
+    let args = ["tune", "bitfit", "--data", "rows.jsonl", "--out", "x", "--model", &llama];
+    assert!(complaint(&folder, &args).contains("no weight"));
+    let args = ["tune", "full", "--data", "rows.jsonl", "--out", "x", "--model", &llama, "--top-layers", "9"];
+    assert!(complaint(&folder, &args).contains("3 layers"));
+    folder.write("one.jsonl", "{\"text\": \"balo\", \"label\": \"a\"}\n");
+    let args = ["tune", "head", "--data", "one.jsonl", "--out", "x", "--model", &llama];
+    assert!(complaint(&folder, &args).contains("no choice"));
+    let args = ["classify", "balo", "--adapter", "bert-0", "--labels", "a,b"];
+    assert!(complaint(&folder, &args).contains("labels that it was trained on"));
 }

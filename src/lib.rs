@@ -79,7 +79,7 @@
 //! ```
 //! use std::ops::ControlFlow;
 //! use incontext::adapters::{AdapterConfig, Lora, Stored};
-//! use incontext::engine::tune::{self, Data, Job, Tuning};
+//! use incontext::engine::tune::{self, Data, Job, Method, Tuning};
 //! use incontext::generate::{Generator, LocalGenerator, Sampling};
 //! use incontext::models::{self, Model};
 //! use incontext::{nn::Precision, text::layout::Layout, train::TrainConfig};
@@ -89,18 +89,20 @@
 //! # let here = folder.path();
 //! # let path = std::path::Path::new("tests/golden/tiny/llama");
 //! std::fs::write(here.join("data.jsonl"), r#"{"prompt": "balo", "completion": " dami"}"#)?;
-//! let model = Model::load(path, &cpu)?;
-//! let method = AdapterConfig::Lora(Lora::default());
-//! let usual = tune::train_config(&method, model.transformer.parameters());
+//! let method = Method::Adapter(AdapterConfig::Lora(Lora::default()));
+//! let usual = tune::train_config(&method, &Model::describe(path)?.0);
 //! let mut job = Job {
 //!     version: "0.1.0".into(), model: "tiny".into(), base_fingerprint: models::fingerprint(path)?,
 //!     data: Data { file: here.join("data.jsonl"), plain: true, ..Data::default() },
 //!     train: TrainConfig { steps: Some(40), learning_rate: 0.01, ..usual },
-//!     method, template: None, init_text: None, init_demos: None, sweep: false, lora_plus: 1.0,
+//!     method, classify: false, template: None, init_text: None, init_demos: None, sweep: false, lora_plus: 1.0,
 //! };
-//! let tuning = Tuning { model: &model, template: None, documents: None, folder: &here.join("run"), resume: false };
+//! let tuning = Tuning {
+//!     model: path, device: &cpu, template: None, documents: None,
+//!     folder: &here.join("run"), out: &here.join("greeting"), resume: false,
+//! };
 //! let done = tune::run(&mut job, &tuning, &mut |_| ControlFlow::Continue(()))?;
-//! done.stored.ok_or("interrupted")?.write(&here.join("greeting"), &model.transformer, "llama")?;
+//! assert!(!done.interrupted && done.steps == 40);
 //!
 //! let base = LocalGenerator::load("tiny", path, &cpu, Precision::Int8)?;
 //! let stored = Stored::read(&here.join("greeting"), base.network())?;

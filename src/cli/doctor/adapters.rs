@@ -1,7 +1,8 @@
 //! Adapters: the one in use, against the model it would be asked over; others that cannot be read; runs that were broken off.
 
 use super::{Report, quoted};
-use crate::adapters::{describe, registry::NONE};
+use crate::adapters::{About, Task, describe, registry::NONE};
+use crate::classify::Trained;
 use crate::cli::load::{self, check_base};
 use crate::cli::settings::{Key, Setting, Settings, Source};
 use crate::cli::tuned::{Adapted, chosen};
@@ -33,12 +34,16 @@ pub(super) fn check(settings: &Settings, deep: bool, report: &mut Report) {
 /// Whether the adapter is there, can be read, and was made on the weights that are asked.
 fn fits(setting: &Setting, deep: bool, settings: &Settings) -> Result<String> {
     let chosen = chosen(settings.get(Key::Model, None), setting.clone(), settings)?;
-    if let Some(adapter) = &chosen.adapter {
-        describe(&adapter.dir)?;
-        check_base(adapter, &hub::resolve(&chosen.model)?)?;
-    }
+    let Some(adapter) = &chosen.adapter else { return Ok("none".to_owned()) };
+    describe(&adapter.dir)?;
+    let model = hub::resolve(&chosen.model)?;
+    check_base(adapter, &model)?;
     if deep {
-        load::generator(&chosen, &settings.device(None)?, settings)?;
+        let device = settings.device(None)?;
+        match adapter.about.as_ref().map(|about: &About| about.task) {
+            Some(Task::SeqCls) => drop(Trained::load(&model.path, &adapter.dir, &device)?),
+            _ => drop(load::generator(&chosen, &device, settings)?),
+        }
     }
     Ok(format!("{} over `{}`", if deep { "loads" } else { "fits" }, chosen.model))
 }

@@ -130,8 +130,8 @@ pub struct Outcome {
 ///
 /// # Errors
 /// `Invalid` for a configuration or rows that cannot be trained on, when a parameter gets no gradient as it should, and when
-/// the loss stays no number: the parameters, and a checkpoint, are then as the last good step left them. `Mismatch` and `Corrupt` for a
-/// checkpoint that is not this run's or not whole, `Busy` when there is one and the run is not to go on.
+/// the loss stays no number: the parameters, and a checkpoint, are then as the last good step left them. `Mismatch` and
+/// `Corrupt` for a checkpoint that is not this run's or not whole, `Busy` when there is one and the run is not to go on.
 pub fn train(
     subject: &Subject,
     rows: &Rows,

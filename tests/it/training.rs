@@ -1,5 +1,5 @@
-//! Every method trains in every kind of decoder that it is defined for: it starts as it says, learns, leaves the base alone, and goes on
-//! bit for bit where it was interrupted.
+//! Every method trains in every kind of decoder that it is defined for: it starts as it says, learns, leaves the base alone,
+//! and goes on bit for bit where it was interrupted. Some are held against PEFT step by step.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

@@ -290,6 +290,7 @@ fn commands_show_switch_save_and_forget() {
       /new              forget the conversation
       /save FILE        write the conversation as Markdown; /save! replaces a file
       /model NAME       switch the generator; without NAME, say which
+      /adapter NAME     switch the adapter over it, `none` for the model as it is; without NAME, say which
       /collection NAME  ask another collection; without NAME, say which
       /answer HOW       auto, extractive or generate; without HOW, say which
       /help             this list
@@ -312,7 +313,7 @@ fn commands_show_switch_save_and_forget() {
     asking `garden`, from the beginning
     forgotten
     error: there is no command `/sorces`
-    hint: did you mean `/sources`? there are: /sources /prompt /new /save /model /collection /answer /help /quit
+    hint: did you mean `/sources`? there are: /sources /prompt /new /save /model /adapter /collection /answer /help /quit
     ");
     insta::assert_snapshot!(fs::read_to_string(folder.at("talk.md")).unwrap(), @r"
     # A conversation over `default`

@@ -156,8 +156,8 @@ mod tests {
             let error = parse(line).unwrap_err();
             format!("{error} | {}", error.advice().unwrap_or_default())
         };
-        insta::assert_snapshot!(refused("/sorces"), @"there is no command `/sorces` | did you mean `/sources`? there are: /sources /prompt /new /save /model /collection /answer /help /quit");
-        insta::assert_snapshot!(refused("/etc/hosts?"), @"there is no command `/etc/hosts?` | there are: /sources /prompt /new /save /model /collection /answer /help /quit; a question that begins with `/` is asked as `= /...`");
+        insta::assert_snapshot!(refused("/sorces"), @"there is no command `/sorces` | did you mean `/sources`? there are: /sources /prompt /new /save /model /adapter /collection /answer /help /quit");
+        insta::assert_snapshot!(refused("/etc/hosts?"), @"there is no command `/etc/hosts?` | there are: /sources /prompt /new /save /model /adapter /collection /answer /help /quit; a question that begins with `/` is asked as `= /...`");
         insta::assert_snapshot!(refused("/save"), @"`/save` needs a file | as in: /save talk.md");
         insta::assert_snapshot!(refused("/answer me"), @"there is no way to answer called `me` | there are `auto`, `extractive`, `generate`");
         insta::assert_snapshot!(refused("/new idea?"), @"`/new` takes nothing behind it | to ask it, begin with `=`: = /new idea?");

@@ -20,6 +20,8 @@ const CONFIG: &str = "adapter_config.json";
 const ABOUT: &str = "incontext.json";
 const PEFT_VALUES: &str = "adapter_model.safetensors";
 const HUB_VALUES: &str = "adapter.safetensors";
+/// A head that AdapterHub saved beside its adapter.
+const HUB_HEADS: [&str; 2] = ["model_head.safetensors", "pytorch_model_head.bin"];
 const OUR_VALUES: &str = "incontext.safetensors";
 /// Tensors of the base that were trained, alone or with an adapter that no other tool knows.
 const BASE_VALUES: &str = "model.safetensors";
@@ -126,10 +128,11 @@ impl Stored {
         match json(&dir.join(CONFIG))? {
             Some(json) if hub::is_one(&json) => {
                 let (config, base_name) = hub::describe(&json)?;
-                let tensors = hub::sorted(values(dir, &[HUB_VALUES, "pytorch_adapter.bin"])?)?;
+                let tensors = hub::sorted(values(dir, &[HUB_VALUES, "pytorch_adapter.bin"])?, network)?;
                 let task =
                     task_of(&about).unwrap_or(if network.causal() { Task::CausalLm } else { Task::SeqCls });
-                let base = optional_values(dir)?;
+                let mut base = optional_values(dir, &[BASE_VALUES])?;
+                base.extend(hub::head(optional_values(dir, &HUB_HEADS)?)?);
                 Ok(Self { config: Some(config), tensors, base, task, about, base_name })
             }
             Some(json) => {
@@ -152,7 +155,8 @@ impl Stored {
                 };
                 let (config, task) = (about.config.clone(), about.task);
                 let base_name = Some(about.base.clone());
-                Ok(Self { config, tensors, base: optional_values(dir)?, task, about: Some(about), base_name })
+                let base = optional_values(dir, &[BASE_VALUES])?;
+                Ok(Self { config, tensors, base, task, about: Some(about), base_name })
             }
         }
     }
@@ -173,10 +177,8 @@ impl Stored {
                 files.push((HUB_VALUES, packed(hub::keys(&self.tensors))?));
             }
             Some(config) => {
-                let mut saved: Vec<String> =
-                    self.base.keys().filter_map(|name| module_to_save(name)).collect();
-                saved.dedup();
-                match peft::config(config, network, &base_name, self.task, &saved)? {
+                let json = peft::config(config, network, &base_name, self.task, &self.tensors, &self.base)?;
+                match json {
                     Some(json) => {
                         files.push((CONFIG, pretty(&json)));
                         let keys = peft::keys(config, &self.tensors, &self.base, network, self.task);
@@ -310,8 +312,9 @@ fn values(dir: &Path, names: &[&str]) -> Result<Tensors> {
     tensors.into_iter().map(|(name, tensor)| Ok((name, tensor.to_dtype(DType::F32)?))).collect()
 }
 
-fn optional_values(dir: &Path) -> Result<Tensors> {
-    if dir.join(BASE_VALUES).exists() { values(dir, &[BASE_VALUES]) } else { Ok(Tensors::new()) }
+fn optional_values(dir: &Path, names: &[&str]) -> Result<Tensors> {
+    let there = names.iter().any(|name| dir.join(name).exists());
+    if there { values(dir, names) } else { Ok(Tensors::new()) }
 }
 
 /// As a safetensors file.
@@ -321,12 +324,6 @@ fn packed(tensors: Tensors) -> Result<Vec<u8>> {
     let tensors = tensors.into_iter().map(contiguous).collect::<Result<Vec<_>>>()?;
     safetensors::serialize(tensors.iter().map(|(name, tensor)| (name, tensor)), Some(format))
         .map_err(|error| Error::invalid(format!("the tensors cannot be written: {error}")))
-}
-
-/// `classifier` for `classifier.weight`; biases of the blocks are none.
-fn module_to_save(name: &str) -> Option<String> {
-    let module = name.strip_suffix(".weight").or_else(|| name.strip_suffix(".bias"))?;
-    Some(module.rsplit('.').next().unwrap_or(module).to_owned())
 }
 
 /// What Hugging Face calls the model that does `task`.

@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::peft::under_head;
 use super::{AdapterConfig, Bottleneck, Placement, Tensors};
 use crate::error::{Error, Result};
 use crate::nn::Network;
@@ -24,18 +25,33 @@ pub fn is_one(json: &Map<String, Value>) -> bool {
 pub fn describe(json: &Map<String, Value>) -> Result<(AdapterConfig, Option<String>)> {
     let empty = Map::new();
     let config = json.get("config").and_then(Value::as_object).unwrap_or(&empty);
-    let flag = |name: &str| config.get(name).and_then(Value::as_bool).unwrap_or(false);
+    let wrong = |name: &str, wanted: &str| {
+        Error::corrupt(format!("adapter_config.json: `{name}` is not {wanted}"))
+            .hint("save the adapter again")
+    };
+    let flag = |name: &str| match config.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => value.as_bool().map(Some).ok_or_else(|| wrong(name, "true or false")),
+    };
+    let set = |name: &str| Ok::<_, Error>(flag(name)?.unwrap_or(false));
     let refused = |name: &str| {
         Err(Error::invalid(format!("bottlenecks with `{name}` are not supported")).hint(
             "supported are the forms of Houlsby, Pfeiffer (`seq_bn`) and the parallel adapter (`par_bn`)",
         ))
     };
+    if let Some(kind) = config.get("architecture").and_then(Value::as_str) {
+        return Err(Error::invalid(format!("AdapterHub's adapters of the kind `{kind}` are not supported"))
+            .hint("of AdapterHub's, bottlenecks are; LoRA, IA3, prompts and prefixes are read as PEFT keeps them"));
+    }
     for name in
         ["ln_before", "ln_after", "use_gating", "cross_adapter", "adapter_residual_before_ln", "phm_layer"]
     {
-        if flag(name) {
+        if set(name)? {
             return refused(name);
         }
+    }
+    if flag("original_ln_after")? == Some(false) {
+        return refused("original_ln_after = false");
     }
     if config.get("inv_adapter").is_some_and(|value| !value.is_null()) {
         return refused("inv_adapter");
@@ -43,15 +59,18 @@ pub fn describe(json: &Map<String, Value>) -> Result<(AdapterConfig, Option<Stri
     if config.get("leave_out").and_then(Value::as_array).is_some_and(|layers| !layers.is_empty()) {
         return refused("leave_out");
     }
-    let placement = match (flag("mh_adapter"), flag("output_adapter"), flag("is_parallel")) {
-        (true, true, false) if !flag("original_ln_before") => Placement::Houlsby,
-        (false, true, false) if flag("original_ln_before") => Placement::Pfeiffer,
-        (false, true, true) if !flag("original_ln_before") => Placement::Parallel,
-        _ => {
-            return refused("mh_adapter, output_adapter, is_parallel and original_ln_before as they are set");
-        }
-    };
-    if placement != Placement::Parallel && !flag("residual_before_ln") {
+    let placement =
+        match (set("mh_adapter")?, set("output_adapter")?, set("is_parallel")?, set("original_ln_before")?) {
+            (true, true, false, false) => Placement::Houlsby,
+            (false, true, false, true) => Placement::Pfeiffer,
+            (false, true, true, false) => Placement::Parallel,
+            _ => {
+                return refused(
+                    "mh_adapter, output_adapter, is_parallel and original_ln_before as they are set",
+                );
+            }
+        };
+    if placement != Placement::Parallel && !set("residual_before_ln")? {
         return refused("residual_before_ln = false");
     }
     let number = |name: &str, other: f64| match config.get(name) {
@@ -61,21 +80,25 @@ pub fn describe(json: &Map<String, Value>) -> Result<(AdapterConfig, Option<Stri
                 .hint("factors and scales of their own for each layer are not supported")
         }),
     };
+    let non_linearity = match config.get("non_linearity") {
+        None => "relu",
+        Some(value) => value.as_str().ok_or_else(|| wrong("non_linearity", "a name"))?,
+    };
     let bottleneck = Bottleneck {
         placement,
         reduction_factor: number("reduction_factor", 16.0)?,
-        non_linearity: config.get("non_linearity").and_then(Value::as_str).unwrap_or("relu").to_owned(),
+        non_linearity: non_linearity.to_owned(),
         scaling: number("scaling", 1.0)?,
     };
     let base = json.get("model_name").and_then(Value::as_str).map(str::to_owned);
     Ok((AdapterConfig::Bottleneck(bottleneck), base))
 }
 
-/// The values by our names: without the adapter's.
+/// The values by our names: without the adapter's, and as they are under the model's head.
 ///
 /// # Errors
 /// `Invalid` when the file holds several adapters.
-pub fn sorted(tensors: Tensors) -> Result<Tensors> {
+pub fn sorted(tensors: Tensors, network: &dyn Network) -> Result<Tensors> {
     let mut own = Tensors::new();
     let mut known: Option<String> = None;
     for (key, tensor) in tensors {
@@ -93,9 +116,21 @@ pub fn sorted(tensors: Tensors) -> Result<Tensors> {
                 Error::invalid("the file holds several adapters").hint("save each into its own folder")
             );
         }
-        own.insert(format!("{place}{rest}"), tensor);
+        own.insert(under_head(&format!("{place}{rest}"), network), tensor);
     }
     Ok(own)
+}
+
+/// The tensors of a head that was saved with the adapter, by the names of the base's files.
+///
+/// # Errors
+/// `Invalid` for a head of AdapterHub's own kind, which no base has.
+pub fn head(tensors: Tensors) -> Result<Tensors> {
+    match tensors.keys().find(|name| name.starts_with("heads.")) {
+        Some(name) => Err(Error::invalid(format!("the head `{name}` of the adapter is not supported"))
+            .hint("train it under a model with a head of its own (AutoModelForSequenceClassification)")),
+        None => Ok(tensors),
+    }
 }
 
 /// An adapter_config.json for a bottleneck.

@@ -60,9 +60,6 @@ const MAGNITUDE: &str = "lora_magnitude_vector";
 
 impl Lora {
     fn modules(&self, network: &dyn Network) -> Result<Vec<Module>> {
-        if self.rank == 0 {
-            return Err(Error::invalid("LoRA of rank 0 changes nothing").hint("give it a rank of 1 or more"));
-        }
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(Error::invalid(format!("a dropout of {} is no share", self.dropout))
                 .hint("0 or more, and less than 1"));
@@ -73,10 +70,10 @@ impl Lora {
     fn rank_of(&self, module: &Module) -> Result<usize> {
         for (pattern, rank) in &self.rank_pattern {
             if says(pattern, &module.path)? {
-                return Ok(*rank);
+                return some_rank(*rank);
             }
         }
-        Ok(self.rank)
+        some_rank(self.rank)
     }
 
     fn scale_of(&self, module: &Module) -> Result<f64> {
@@ -89,6 +86,13 @@ impl Lora {
             }
         }
         Ok(if self.rslora { alpha / rank.sqrt() } else { alpha / rank })
+    }
+}
+
+fn some_rank(rank: usize) -> Result<usize> {
+    match rank {
+        0 => Err(Error::invalid("LoRA of rank 0 changes nothing").hint("give it a rank of 1 or more")),
+        rank => Ok(rank),
     }
 }
 

@@ -3,6 +3,8 @@
 //! A key is `base_model.model.`, the path of the wrapped model's module, and the parameter. What a setting of PEFT's would
 //! change in the numbers and is not computed here is refused by name, never passed over.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Map, Value, json};
 
 use super::targets::{ALL_LINEAR, Targets};
@@ -98,15 +100,10 @@ fn lora(fields: &Fields) -> Result<AdapterConfig> {
         ))
         .hint("convert it to plain LoRA with PEFT (path_initial_model_for_weight_conversion)"));
     }
-    let numbers = |name: &str| -> Result<Vec<(String, f64)>> {
-        let Some(Value::Object(pattern)) = fields.0.get(name) else { return Ok(Vec::new()) };
-        let number = |(key, value): (&String, &Value)| {
-            Ok((key.clone(), value.as_f64().ok_or_else(|| wrong(name, "numbers"))?))
-        };
-        pattern.iter().map(number).collect()
-    };
     let layers = match fields.0.get("layers_to_transform") {
         None | Some(Value::Null) => None,
+        // No layer in particular: all of them, says PEFT.
+        Some(Value::Array(layers)) if layers.is_empty() => None,
         Some(Value::Array(layers)) => {
             let layer = |value: &Value| value.as_u64().map(|layer| layer as usize);
             let layers: Option<Vec<usize>> = layers.iter().map(layer).collect();
@@ -125,8 +122,8 @@ fn lora(fields: &Fields) -> Result<AdapterConfig> {
         targets: fields.targets("target_modules")?.ok_or_else(|| lacks("target_modules"))?,
         exclude: fields.targets("exclude_modules")?,
         layers,
-        rank_pattern: numbers("rank_pattern")?.into_iter().map(|(key, rank)| (key, rank as usize)).collect(),
-        alpha_pattern: numbers("alpha_pattern")?.into_iter().collect(),
+        rank_pattern: fields.by_pattern("rank_pattern", Fields::count)?,
+        alpha_pattern: fields.by_pattern("alpha_pattern", Fields::number)?,
     }))
 }
 
@@ -156,7 +153,7 @@ pub fn sorted(tensors: Tensors, network: &dyn Network) -> (Tensors, Tensors) {
 }
 
 /// `path` as it is under the model's head: files of the bare trunk leave its prefix out.
-fn under_head(path: &str, network: &dyn Network) -> String {
+pub fn under_head(path: &str, network: &dyn Network) -> String {
     let trunk = network.trunk();
     let known = network.modules().iter().any(|module| path.starts_with(&module.path))
         || network.modules().iter().any(|module| path.starts_with(&network.attention(module.layer)));
@@ -172,7 +169,8 @@ pub fn config(
     network: &dyn Network,
     base: &str,
     task: Task,
-    saved: &[String],
+    own: &Tensors,
+    trained: &Tensors,
 ) -> Result<Option<Value>> {
     let shape = network.shape();
     let mut json = Map::new();
@@ -182,7 +180,10 @@ pub fn config(
     put("inference_mode", true.into());
     put("auto_mapping", Value::Null);
     put("revision", Value::Null);
-    let to_save = if saved.is_empty() { Value::Null } else { saved.into() };
+    let (biases, others): (Vec<&String>, Vec<&String>) =
+        trained.keys().partition(|name| own_bias(own, name).is_some());
+    let saved: BTreeSet<&str> = others.into_iter().filter_map(|name| module_to_save(name)).collect();
+    let to_save = if saved.is_empty() { Value::Null } else { json!(saved) };
     // What all methods of virtual tokens say.
     let tokens = |n: usize, width: usize, heads: usize| {
         [
@@ -200,7 +201,7 @@ pub fn config(
             put("lora_alpha", whole(lora.alpha));
             put("lora_dropout", lora.dropout.into());
             put("target_modules", targets(&lora.targets, network)?);
-            put("bias", "none".into());
+            put("bias", if biases.is_empty() { "none" } else { "lora_only" }.into());
             put("fan_in_fan_out", network.modules().iter().any(|module| module.transposed).into());
             put("init_lora_weights", true.into());
             put("layers_to_transform", json!(lora.layers));
@@ -265,7 +266,7 @@ pub fn config(
 /// The keys of adapter_model.safetensors.
 pub fn keys(
     config: &AdapterConfig,
-    own: &Tensors,
+    values: &Tensors,
     base: &Tensors,
     network: &dyn Network,
     task: Task,
@@ -276,15 +277,30 @@ pub fn keys(
     };
     let learned =
         matches!(config, AdapterConfig::SoftPrompt(_) | AdapterConfig::Prefix(_) | AdapterConfig::PTuning(_));
-    let own = own.iter().map(|(name, tensor)| match learned {
+    let own = values.iter().map(|(name, tensor)| match learned {
         true => (name.clone(), tensor.clone()),
         false => (format!("{WRAPPED}{}", bare(name)), tensor.clone()),
     });
-    let base = base.iter().map(|(name, tensor)| match learned {
-        true => (format!("base_model.{}", bare(name)), tensor.clone()),
-        false => (format!("{WRAPPED}{}", bare(name)), tensor.clone()),
+    let base = base.iter().map(|(name, tensor)| {
+        let key = match own_bias(values, name) {
+            Some(path) => format!("{WRAPPED}{}.base_layer.bias", bare(path)),
+            None if learned => format!("base_model.{}", bare(name)),
+            None => format!("{WRAPPED}{}", bare(name)),
+        };
+        (key, tensor.clone())
     });
     own.chain(base).collect()
+}
+
+/// The path of the linear whose bias `name` is, where LoRA changes that linear: PEFT wraps it and keeps the bias inside.
+fn own_bias<'a>(own: &Tensors, name: &'a str) -> Option<&'a str> {
+    name.strip_suffix(".bias").filter(|path| own.contains_key(&format!("{path}.lora_A.weight")))
+}
+
+/// `classifier` for `classifier.weight`.
+fn module_to_save(name: &str) -> Option<&str> {
+    let module = name.strip_suffix(".weight").or_else(|| name.strip_suffix(".bias"))?;
+    Some(module.rsplit('.').next().unwrap_or(module))
 }
 
 fn targets(targets: &Targets, network: &dyn Network) -> Result<Value> {
@@ -302,6 +318,7 @@ fn whole(number: f64) -> Value {
     if number.fract() == 0.0 && number.abs() < 1e15 { (number as i64).into() } else { number.into() }
 }
 
+#[derive(Clone, Copy)]
 struct Fields<'a>(&'a Map<String, Value>);
 
 impl Fields<'_> {
@@ -344,6 +361,28 @@ impl Fields<'_> {
         match self.0.get(name) {
             None | Some(Value::Null) => Ok(false),
             Some(value) => value.as_bool().ok_or_else(|| wrong(name, "true or false")),
+        }
+    }
+
+    /// A table of what `read` reads, by pattern.
+    fn by_pattern<T>(
+        &self,
+        name: &str,
+        read: impl Fn(&Self, &str) -> Result<Option<T>>,
+    ) -> Result<BTreeMap<String, T>> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(BTreeMap::new()),
+            Some(Value::Object(table)) => {
+                let table = Self(table);
+                let value = |key: &String| Some((key.clone(), read(&table, key).transpose()?));
+                let values = table.0.keys().filter_map(value);
+                let named = |(key, value): (String, Result<T>)| match value {
+                    Ok(value) => Ok((key, value)),
+                    Err(error) => Err(error.within(name)),
+                };
+                values.map(named).collect()
+            }
+            Some(_) => Err(wrong(name, "a table of patterns")),
         }
     }
 

@@ -58,14 +58,15 @@ impl Targets {
         })
     }
 
-    /// Leaves out the names that are no module's.
+    /// Leaves out the names that are no module's, if any is.
     #[must_use]
     pub fn known_to(self, network: &dyn Network) -> Self {
         match self {
-            Self::Names(mut names) => {
+            Self::Names(names) => {
                 let all = network.modules();
-                names.retain(|name| all.iter().any(|module| ends_in(&module.path, name)));
-                Self::Names(names)
+                let known = |name: &String| all.iter().any(|module| ends_in(&module.path, name));
+                let kept: Vec<String> = names.iter().filter(|name| known(name)).cloned().collect();
+                Self::Names(if kept.is_empty() { names } else { kept })
             }
             pattern => pattern,
         }

@@ -5,9 +5,10 @@
 //! is the next-token loss over `labels` `(B, T)` (-100 = ignored) or the class loss over `y` `(B,)`. Padded positions are not
 //! compared. The measure is the relative L2 error `|ours - theirs| / |theirs|`.
 //!
-//! With an adapter everything is computed under it, and gradients are those of its values. Where the reference's logits begin
-//! with rows of virtual tokens, the last `T` are compared. A `param.<parameter>` is what a network that wrote the adapter's
-//! values held: gradients are then its own, and what it writes is compared with the adapter's file.
+//! With an adapter everything is computed under it, and gradients are those of its values and of what it holds of the base.
+//! Where the reference's logits or hidden states begin with rows of virtual tokens, the last `T` are compared. A
+//! `param.<parameter>` is what a network that wrote the adapter's values held: gradients are then its own, and what it writes
+//! is compared with the adapter's file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -137,22 +138,38 @@ impl Comparison {
         Ok(checks)
     }
 
-    fn with_adapter(&self, model: &Path, dir: &Path, inputs: &Inputs, device: &Device) -> Result<Vec<Check>> {
-        let model = Model::load(model, device)?;
-        let stored = Stored::read(dir, &model.transformer)?;
+    fn with_adapter(&self, path: &Path, dir: &Path, inputs: &Inputs, device: &Device) -> Result<Vec<Check>> {
+        let bare = Model::load(path, device)?;
+        let stored = Stored::read(dir, &bare.transformer)?;
         let Some(config) = &stored.config else {
             return Err(Error::invalid(format!("`{}` holds weights and no adapter", dir.display())));
+        };
+        // A head or biases of the base that were trained with the adapter.
+        let model = match stored.base.is_empty() {
+            true => bare,
+            false => Model::load_over(path, device, stored.base.clone())?,
         };
         let adapter = config.attach(&model.transformer, &stored.tensors)?;
         let mut checks = self.outputs(&Forward::of(&model, &*adapter, inputs)?)?;
         let (config, tensors) = self.written(config, &stored, dir, &mut checks)?;
         if self.has_gradients() {
             let mut params = Params::new();
-            for (name, tensor) in &tensors {
-                params.insert(name, tensor)?;
-            }
-            let variables = params.iter().map(|(name, var)| (name.to_owned(), var.as_tensor().clone()));
-            let adapter = config.attach(&model.transformer, &variables.collect())?;
+            let mut variable = |(name, value): (&String, &Tensor)| -> Result<(String, Tensor)> {
+                Ok((name.clone(), params.insert(name, value)?))
+            };
+            // A head that only came with the adapter has no gradient in the reference.
+            let model = match stored.base.is_empty() {
+                true => model,
+                false => {
+                    let of_base = stored.base.iter().map(|(name, value)| match self.wants(name) {
+                        true => variable((name, value)),
+                        false => Ok((name.clone(), value.clone())),
+                    });
+                    Model::load_over(path, device, of_base.collect::<Result<_>>()?)?
+                }
+            };
+            let variables = tensors.iter().map(variable).collect::<Result<_>>()?;
+            let adapter = config.attach(&model.transformer, &variables)?;
             checks.extend(self.gradients(&Forward::of(&model, &*adapter, inputs)?, &params)?);
         }
         Ok(checks)
@@ -204,7 +221,10 @@ impl Comparison {
         let mut checks = Vec::new();
         for (name, theirs) in &self.reference {
             let outcome = match name.as_str() {
-                "hidden" => self.outcome(&run.hidden, &unpadded(theirs, places)?)?,
+                "hidden" => {
+                    let theirs = without_virtual_rows(theirs, run.inputs.width)?;
+                    self.outcome(&run.hidden, &unpadded(&theirs, places)?)?
+                }
                 "logits" => {
                     let theirs = without_virtual_rows(theirs, run.inputs.width)?;
                     self.outcome(&run.model.transformer.logits(&run.hidden)?, &unpadded(&theirs, places)?)?
@@ -223,6 +243,12 @@ impl Comparison {
             checks.push(Check { name: name.clone(), outcome });
         }
         Ok(checks)
+    }
+
+    /// Whether there is a gradient for our `name`.
+    fn wants(&self, name: &str) -> bool {
+        let mut gradients = self.reference.keys().filter_map(|theirs| theirs.strip_prefix("grad."));
+        gradients.any(|theirs| same_parameter(theirs, name))
     }
 
     fn has_gradients(&self) -> bool {
@@ -311,8 +337,8 @@ fn without_virtual_rows(logits: &Tensor, width: usize) -> Result<Tensor> {
 
 /// A parameter's name without what libraries of adapters wrap it in.
 fn plain(name: &str) -> String {
-    let mut name =
-        name.replace(".default", "").replace(".modules_to_save", "").replace("prompt_encoder.", "");
+    let wrappings = [".default", ".modules_to_save", ".base_layer", "prompt_encoder."];
+    let mut name = wrappings.iter().fold(name.to_owned(), |name, wrapping| name.replace(wrapping, ""));
     if let Some((place, rest)) = name.split_once(".adapters.")
         && let Some(at) = rest.find(".adapter_")
     {

@@ -61,13 +61,17 @@ impl Model {
         Self::open(path, device, Some(select), head)
     }
 
-    /// The same with `tensors` in place of its own of those names.
+    /// The same with `tensors` in place of its own of those names, with or without the name of the trunk. Variables stay
+    /// variables.
     ///
     /// # Errors
     /// `Corrupt`, naming it, for a tensor that the model does not have, or has in another shape.
     pub fn load_over(path: &Path, device: &Device, tensors: BTreeMap<String, Tensor>) -> Result<Self> {
         let place = |e: Error| e.within(path.display());
         let (config, weights, tokenizer) = Self::parts(path, device).map_err(place)?;
+        let trunk = config.family.names().trunk;
+        let tensors = tensors.into_iter().map(|(name, tensor)| (weights.known_as(&name, trunk), tensor));
+        let tensors = tensors.collect();
         let mut weights = weights.over(tensors);
         let transformer = Transformer::load(config, &mut weights, device).map_err(place)?;
         let classifier = Classifier::load(&transformer.config, &weights).map_err(place)?;

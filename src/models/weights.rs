@@ -82,6 +82,16 @@ impl<'a> Weights<'a> {
         self.over.insert(name, tensor);
     }
 
+    /// What the source calls `name`, which may have the trunk's `prefix` where the source has none, or lack it.
+    pub(super) fn known_as(&self, name: &str, prefix: &str) -> String {
+        let names = [
+            Some(name.to_owned()),
+            name.strip_prefix(prefix).map(str::to_owned),
+            Some(format!("{prefix}{name}")),
+        ];
+        names.into_iter().flatten().find(|name| self.contains(name)).unwrap_or_else(|| name.to_owned())
+    }
+
     /// The name of a tensor that was to stand in for one that nobody asked for.
     pub(super) fn unused(&self) -> Option<&str> {
         let used = self.used.borrow();

@@ -1,5 +1,7 @@
 //! The integration tests: one binary, so that the dependencies link once.
 
+mod adapters_golden;
+mod bad_adapters;
 mod bad_input;
 #[cfg(unix)]
 mod bad_machine;
@@ -10,6 +12,7 @@ mod classify;
 mod cli;
 mod comfort;
 mod complaints;
+mod contract;
 mod defaults;
 mod device;
 mod encoders;

@@ -7,6 +7,10 @@
 //!   norms afterwards (BERT) `z = norm(x + h)`;
 //! * parallel (He et al. 2022, arXiv 2110.04366), beside the MLP: `x + h + s f(x)`.
 //!
+//! Where a norm stands between a sublayer and the residual stream (Gemma), `h` is what it norms. Pfeiffer's `z` is then
+//! `norm(x + h)` by the norm behind the last layer's MLP, in every layer: so AdapterHub 1.3.0 computes, whose hooks look
+//! the norm up when its loop over the layers has ended, and its adapters mean nothing under another.
+//!
 //! `Wu` and the biases are 0 at first, so training begins at the base. Parameters: `2 H m + m + H` a bottleneck.
 
 use std::collections::BTreeMap;
@@ -126,7 +130,10 @@ impl Method for Bottleneck {
             inserted.insert(site, Inserted { down: pair(down)?, up: pair(up)? });
         }
         let (placement, scaling, activation) = (self.placement, self.scaling, self.activation()?);
-        Ok(Arc::new(Bottlenecks { identity: fresh_identity(), inserted, placement, scaling, activation }))
+        let last = Site::new(network.shape().layers.saturating_sub(1), Part::Mlp);
+        let norm_behind = network.norm_behind(last).cloned();
+        let identity = fresh_identity();
+        Ok(Arc::new(Bottlenecks { identity, inserted, placement, scaling, activation, norm_behind }))
     }
 
     fn untouched(&self, _: &dyn Network) -> Result<usize> {
@@ -154,6 +161,8 @@ struct Bottlenecks {
     placement: Placement,
     scaling: f64,
     activation: Activation,
+    /// Behind the last layer's MLP, where norms stand between sublayers and the residual stream.
+    norm_behind: Option<Norm>,
 }
 
 impl Bottlenecks {
@@ -173,7 +182,7 @@ impl Adapter for Bottlenecks {
 
     fn sublayer(&self, site: Site, x: &Tensor, h: Tensor, norm: Option<&Norm>) -> Result<Tensor> {
         let Some(inserted) = self.inserted.get(&site) else { return Ok(h) };
-        let change = match (self.placement, norm) {
+        let change = match (self.placement, norm.or(self.norm_behind.as_ref())) {
             (Placement::Houlsby, _) => self.through(inserted, &h)?,
             (Placement::Pfeiffer, Some(norm)) => self.through(inserted, &norm.forward(&sum(x, &h)?)?)?,
             (Placement::Pfeiffer, None) => self.through(inserted, &sum(x, &h)?)?,

@@ -6,7 +6,7 @@ use super::config::{Config, Family};
 use super::names::Qkv;
 use super::transformer::Transformer;
 use crate::error::Result;
-use crate::nn::{Linear, Module, Network, Part, Shape, Site};
+use crate::nn::{Linear, Module, Network, Norm, Part, Shape, Site, SublayerNorm};
 
 /// The modules that hold linears of `layer`.
 fn of_layer(config: &Config, layer: usize) -> Vec<Module> {
@@ -85,6 +85,15 @@ impl Network for Transformer {
             Part::Up => Some(&mlp.up),
             Part::Down => Some(&mlp.down),
             Part::Attention | Part::Mlp | Part::Head => None,
+        }
+    }
+
+    fn norm_behind(&self, site: Site) -> Option<&Norm> {
+        let norms = &self.blocks().get(site.layer)?.norms;
+        let norm = if site.part == Part::Attention { &norms.0 } else { &norms.1 };
+        match norm {
+            SublayerNorm::Around { after, .. } => Some(after),
+            SublayerNorm::Before(_) | SublayerNorm::After(_) => None,
         }
     }
 

@@ -26,7 +26,8 @@ pub trait Adapter: Send + Sync {
         Ok(None)
     }
 
-    /// A sublayer's output `h` `(N, H)` for the residual stream `x` `(N, H)` it will be added to, before it is.
+    /// A sublayer's output `h` `(N, H)` for the residual stream `x` `(N, H)` it will be added to, before it is, and before
+    /// a norm between the two (Gemma).
     /// `norm` is the block's own frozen norm that follows in post-norm blocks (BERT): Pfeiffer adapters apply it
     /// before the bottleneck too.
     fn sublayer(&self, _site: Site, _x: &Tensor, h: Tensor, _norm: Option<&Norm>) -> Result<Tensor> {

@@ -109,8 +109,8 @@ impl Block {
                 norm.forward(&sum(x, &h)?)
             }
             SublayerNorm::Around { before, after } => {
-                let h = after.forward(&f(&before.forward(x)?)?)?;
-                sum(x, &around.adapter.sublayer(site, x, h, None)?)
+                let h = around.adapter.sublayer(site, x, f(&before.forward(x)?)?, None)?;
+                sum(x, &after.forward(&h)?)
             }
         }
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use candle_core::Tensor;
 
-use super::{Identity, Linear, Part, Shape, Site};
+use super::{Identity, Linear, Norm, Part, Shape, Site};
 use crate::error::Result;
 
 /// A network that methods can be made for. Paths are those of Hugging Face's modules, as under the model's head.
@@ -29,6 +29,9 @@ pub trait Network {
 
     /// A linear of the blocks.
     fn linear(&self, site: Site) -> Option<&Linear>;
+
+    /// The norm between what a sublayer gives and the residual stream, where there is one (Gemma).
+    fn norm_behind(&self, site: Site) -> Option<&Norm>;
 
     /// The vectors of tokens, `(n, H)`, as they enter the first block or what stands before it.
     fn words(&self, ids: &[u32]) -> Result<Tensor>;

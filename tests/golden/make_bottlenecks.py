@@ -39,6 +39,9 @@ cases = {
     "qwen2/houlsby": (LM, DoubleSeqBnConfig(reduction_factor=16)),
     "qwen2/parallel": (LM, ParBnConfig(reduction_factor=16)),
     "qwen3/pfeiffer": (LM, SeqBnConfig(reduction_factor=16)),
+    "gemma3/houlsby": (LM, DoubleSeqBnConfig(reduction_factor=16)),
+    "gemma3/parallel": (LM, ParBnConfig(reduction_factor=16)),
+    "gemma3/pfeiffer": (LM, SeqBnConfig(reduction_factor=16)),
 }
 
 for name, (cls, config) in cases.items():

@@ -149,6 +149,7 @@ pub fn ends_in(path: &str, name: &str) -> bool {
 fn whole(pattern: &str) -> Result<Regex> {
     Regex::new(&format!("^(?:{pattern})$")).map_err(|error| {
         Error::invalid(format!("the target pattern `{pattern}` is no regular expression: {error}"))
+            .hint("names of linears with commas between them need no pattern")
     })
 }
 

@@ -96,7 +96,7 @@ const LORA: help::Examples = &[
     ),
     (
         "On questions, laid out with passages as `ask` lays them out",
-        "incontext tune lora --data questions.jsonl --template qa/grounded --collection papers --out papers",
+        "incontext tune lora --data questions.jsonl --template qa/grounded -c papers --out papers",
     ),
     ("Asked with it", "incontext ask \"Who signed it?\" --adapter support --answer generate"),
 ];
@@ -113,7 +113,7 @@ const PREFIX: help::Examples = &[
 ];
 const SOFT: help::Examples = &[(
     "Begun as an instruction",
-    "incontext tune soft-prompt --data train.jsonl --init-text \"Summarise the complaint:\" --out complaints",
+    "incontext tune soft-prompt --data train.jsonl --init-text \"Summarise:\" --out short",
 )];
 const PTUNING: help::Examples =
     &[("Twenty virtual tokens", "incontext tune p-tuning --data train.jsonl --out complaints")];
@@ -156,7 +156,7 @@ pub struct One<M: Args> {
 /// What every method is told.
 #[derive(Args)]
 pub struct Shared {
-    /// Examples: JSON Lines of prompt and completion, messages, instruction and output, input and output, or text; may be gzipped
+    /// Rows to learn from: JSON Lines of prompt and completion, messages, instruction and output, input and output, or text; may be gzipped
     #[arg(long, value_name = "FILE", visible_alias = "questions")]
     data: PathBuf,
     /// What to call the adapter

@@ -11,7 +11,7 @@ use incontext::adapters::{
 };
 use incontext::models::{Batch, Model};
 use incontext::nn::loss::{Targets, cross_entropy};
-use incontext::nn::{Adapter, KvCache, Linear, Mode, Module, Network, Params, Part, Pass, Shape, Site};
+use incontext::nn::{Adapter, KvCache, Linear, Mode, Module, Network, Norm, Params, Part, Pass, Shape, Site};
 
 use crate::golden::{DECODERS, SEQUENCES, assert_close, families, hidden, tiny};
 
@@ -504,6 +504,10 @@ impl Network for SmolLm2 {
     }
 
     fn linear(&self, _: Site) -> Option<&Linear> {
+        None
+    }
+
+    fn norm_behind(&self, _: Site) -> Option<&Norm> {
         None
     }
 

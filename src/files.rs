@@ -46,6 +46,12 @@ pub fn create(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// Whether `name` can be a folder's everywhere: up to 64 letters and digits of ASCII, `-`, `_` and `.`, a letter or digit first.
+pub fn names_a_folder(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    name.len() <= 64 && name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain)
+}
+
 /// Puts a folder at `dir`: `fill` writes its files into an empty one beside it, which is then renamed over what was there.
 ///
 /// # Errors

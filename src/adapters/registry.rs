@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, IoContext, Result};
+use crate::files;
 
 /// Instead of an adapter's name: the model as it is.
 pub const NONE: &str = "none";
@@ -23,12 +24,7 @@ impl Registry {
     /// # Errors
     /// `Invalid` for a name that could not be a folder everywhere, or that means something else.
     pub fn place(&self, name: &str) -> Result<PathBuf> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        let named = name.len() <= 64
-            && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && name.chars().all(plain)
-            && ![NONE, "base"].contains(&name);
-        if !named {
+        if !files::names_a_folder(name) || [NONE, "base"].contains(&name) {
             return Err(Error::invalid(format!("`{}` cannot name an adapter", name.escape_debug()))
                 .hint("up to 64 of a-z A-Z 0-9 - _ . and a letter or digit first; not `none` or `base`"));
         }

@@ -11,6 +11,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, IoContext, Result};
+use crate::files;
 
 use super::collection::{Collection, prefix_on_server};
 use super::lock::{Lock, Mode, Patience};
@@ -104,11 +105,7 @@ impl Home {
     /// # Errors
     /// [`Error::Invalid`] for a name that could not be a folder everywhere.
     pub fn collection(&self, name: &str) -> Result<PathBuf> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if name.len() > 64
-            || !name.starts_with(|c: char| c.is_ascii_alphanumeric())
-            || !name.chars().all(plain)
-        {
+        if !files::names_a_folder(name) {
             return Err(Error::invalid(format!("`{}` cannot name a collection", name.escape_debug()))
                 .hint("up to 64 of a-z A-Z 0-9 - _ . and a letter or digit first"));
         }

@@ -3,12 +3,9 @@
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
-use super::parallel::for_rows;
+use super::parallel::for_pieces;
 use super::values;
 use crate::random::SplitMix;
-
-/// Values worked on as one row.
-const PIECE: usize = 4096;
 
 /// What becomes of each value of a tensor.
 #[derive(Clone)]
@@ -47,17 +44,13 @@ impl CustomOp1 for Dropout {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let x = values::slice(x, layout)?;
         let mut y = x.to_vec();
-        let whole = y.len() - y.len() % PIECE;
-        let (pieces, rest) = y.split_at_mut(whole);
-        let run = |start: usize, y: &mut [f32]| {
+        for_pieces(&mut y, |start, y| {
             // Infinities and NaN that are dropped are gone, as with a choice and unlike with a product.
             y.iter_mut().enumerate().for_each(|(i, y)| match self.0.factor(start + i) {
                 0.0 => *y = 0.0,
                 scale => *y *= scale,
             });
-        };
-        for_rows(pieces, PIECE, |i, y| run(i * PIECE, y));
-        run(whole, rest);
+        });
         values::output(y, layout.shape())
     }
 

@@ -6,7 +6,7 @@
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 
-use super::parallel::{for_row_pairs, for_rows};
+use super::parallel::{PIECE, for_pieces, for_row_pairs};
 use super::simd::{self, vectorised};
 use super::values;
 
@@ -107,17 +107,6 @@ vectorised! {
             dup[i] = g[i] * value;
         }
     }
-}
-
-/// Values handed to a vectorised loop at a time. Elementwise work needs no rows; this only bounds how finely it splits.
-const PIECE: usize = 1024;
-
-/// `f(start, piece)` for consecutive pieces of `out`.
-fn for_pieces(out: &mut [f32], f: impl Fn(usize, &mut [f32]) + Sync) {
-    let whole = out.len() - out.len() % PIECE;
-    let (pieces, rest) = out.split_at_mut(whole);
-    for_rows(pieces, PIECE, |i, piece| f(i * PIECE, piece));
-    f(whole, rest);
 }
 
 impl Activated {

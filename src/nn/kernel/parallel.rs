@@ -66,6 +66,17 @@ pub fn for_rows(out: &mut [f32], width: usize, f: impl Fn(usize, &mut [f32]) + S
     }
 }
 
+/// Values handed to a loop at a time where there are no rows: this only bounds how finely elementwise work splits.
+pub const PIECE: usize = 1024;
+
+/// Calls `f(start, piece)` for consecutive pieces of `out`.
+pub fn for_pieces(out: &mut [f32], f: impl Fn(usize, &mut [f32]) + Sync) {
+    let whole = out.len() - out.len() % PIECE;
+    let (pieces, rest) = out.split_at_mut(whole);
+    for_rows(pieces, PIECE, |i, piece| f(i * PIECE, piece));
+    f(whole, rest);
+}
+
 /// Like [`for_rows`] with two outputs, each with rows of its own width.
 pub fn for_row_pairs(
     (a, a_width): (&mut [f32], usize),

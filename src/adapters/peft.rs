@@ -155,9 +155,7 @@ pub fn sorted(tensors: Tensors, network: &dyn Network) -> (Tensors, Tensors) {
 /// `path` as it is under the model's head: files of the bare trunk leave its prefix out.
 pub fn under_head(path: &str, network: &dyn Network) -> String {
     let trunk = network.trunk();
-    let known = network.modules().iter().any(|module| path.starts_with(&module.path))
-        || network.modules().iter().any(|module| path.starts_with(&network.attention(module.layer)));
-    if known || path.starts_with(trunk) { path.to_owned() } else { format!("{trunk}{path}") }
+    if path.starts_with(trunk) { path.to_owned() } else { format!("{trunk}{path}") }
 }
 
 /// An adapter_config.json for `config`; `None` for what PEFT has no words for.

@@ -65,21 +65,18 @@ impl LocalGenerator {
         model.transformer = model.transformer.quantised(precision)?;
         let (name, path) = (name.to_owned(), path.to_owned());
         let (model, tokenizer) = (Arc::new(model), Arc::new(tokenizer));
-        let (adapter, mark, device) = (Arc::new(Bare), Arc::default(), device.clone());
-        let (adapter_name, covered, trusted) = (None, Vec::new(), false);
-        let adapter: Arc<dyn Adapter> = adapter;
         Ok(Self {
             name,
             path,
             model,
             tokenizer,
-            adapter,
-            adapter_name,
-            covered,
-            trusted,
-            device,
+            adapter: Arc::new(Bare),
+            adapter_name: None,
+            covered: Vec::new(),
+            trusted: false,
+            device: device.clone(),
             precision,
-            mark,
+            mark: Arc::default(),
         })
     }
 

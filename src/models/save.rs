@@ -57,10 +57,10 @@ pub fn save(path: &Path, tensors: &BTreeMap<String, Tensor>, out: &Path) -> Resu
             }
         }
         let about = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-        let file = dir.join(WEIGHTS);
-        safetensors::serialize_to_file(&all, Some(about), &file)
-            .map_err(|error| Error::invalid(format!("`{}` cannot be written: {error}", file.display())))?;
-        std::fs::File::open(&file).and_then(|file| file.sync_all()).at("write", &file)
+        files::replace_at(&dir.join(WEIGHTS), |file| {
+            safetensors::serialize_to_file(&all, Some(about), file)
+                .map_err(|error| Error::invalid(format!("`{WEIGHTS}` cannot be written: {error}")))
+        })
     })
 }
 

@@ -15,7 +15,7 @@ use crate::retrieve::rerank::CrossEncoder;
 use crate::text::example::{self, Example, Rows as Lines};
 use crate::text::records;
 use crate::text::tokenizer::{Message, Tokenizer};
-use crate::train::{Kind, Reading, Row, Style, TooLong, end_of_turn};
+use crate::train::{self, Kind, Reading, Row, Style, TooLong, end_of_turn};
 
 /// What rows are made from.
 pub struct Source<'a> {
@@ -26,7 +26,6 @@ pub struct Source<'a> {
     pub causal: bool,
     /// Of the model, to show it as many passages as asking does.
     pub parameters: usize,
-    pub template: Option<&'a Template>,
     pub documents: Option<Documents<'a>>,
 }
 
@@ -46,8 +45,15 @@ pub struct Laid {
     pub skipped: Skipped,
     /// blake3 of the file.
     pub hash: String,
-    /// What the template was told may be chosen.
+    /// What the template was told may be chosen, or the classes that rows number.
     pub labels: Vec<String>,
+}
+
+impl From<train::Data> for Laid {
+    fn from(read: train::Data) -> Self {
+        let skipped = Skipped { too_long: read.left_out, cut: read.cut, not_found: 0 };
+        Self { rows: read.rows, skipped, hash: read.hash, labels: read.classes }
+    }
 }
 
 /// How many lines are no rows, and why; and how many rows were cut.
@@ -81,8 +87,7 @@ pub fn plain(
         ..Reading::new(source.tokenizer, source.window)
     }
     .read(&records::Source::read(file)?)?;
-    let skipped = Skipped { too_long: read.left_out, cut: read.cut, not_found: 0 };
-    Ok(Laid { rows: read.rows, skipped, hash: read.hash, labels: Vec::new() })
+    Ok(read.into())
 }
 
 /// The texts of `file` and their classes, of those that `data` knows.
@@ -99,8 +104,7 @@ pub fn classes(source: &Source, data: &Data, file: &Path, split: Option<&str>) -
         ..Reading::new(source.tokenizer, source.window)
     }
     .read(&records::Source::read(file)?)?;
-    let skipped = Skipped { too_long: read.left_out, cut: read.cut, not_found: 0 };
-    Ok(Laid { rows: read.rows, skipped, hash: read.hash, labels: read.classes })
+    Ok(read.into())
 }
 
 /// The rows of `file` laid out by the template. `demos` are shown by every prompt; `on` hears of each line and may stop.
@@ -125,7 +129,8 @@ pub fn templated(
         (true, false) => data.labels.clone(),
     };
     let mut laid = Laid { hash: records.hash.clone(), ..Laid::default() };
-    let refusal = template.var("refusal").map(str::to_owned);
+    let refusal = template.var("refusal");
+    let end = end_of_turn(source.tokenizer);
     for (at, example) in examples.iter().enumerate() {
         if on(at, examples.len()).is_break() {
             return Err(Error::interrupted("laying out the rows was stopped").hint("start again"));
@@ -135,7 +140,7 @@ pub fn templated(
             Some(documents) => documents.passages(example, data.k, source.parameters).map_err(named)?,
             None => Vec::new(),
         };
-        let answer = match (example.output(), &refusal) {
+        let answer = match (example.output(), refusal) {
             (Some(answer), _) => {
                 let shown = |answer: &String| passages.iter().any(|shown| contains(&shown.text, answer));
                 // The first that the passages say: another would have to be made up.
@@ -149,7 +154,7 @@ pub fn templated(
                     }
                 }
             }
-            (None, Some(refusal)) => refusal.as_str(),
+            (None, Some(refusal)) => refusal,
             (None, None) => {
                 return Err(named(
                     Error::invalid("no answer in it, hence nothing to learn")
@@ -170,7 +175,6 @@ pub fn templated(
             history: &[],
         };
         let most = template.front().params.max_tokens;
-        let answer_ids = |prompt: &str| answer_of(source.tokenizer, prompt, answer);
         let window = Window { size: source.window, completion: most.min(source.window / 2) };
         let count = |prompt: &Prompt| source.tokenizer.count(&prompt.layout.rendered(source.tokenizer)?);
         let fitted = match fit(template, &contents, window, &count) {
@@ -182,7 +186,9 @@ pub fn templated(
             Err(error) => return Err(named(error)),
         };
         let text = fitted.prompt.layout.rendered(source.tokenizer)?;
-        let row = Row::from_ids(&source.tokenizer.encode_prompt(&text)?, &answer_ids(&text)?);
+        let mut answer = answer_of(source.tokenizer, &text, answer)?;
+        answer.extend(end);
+        let row = Row::from_ids(&source.tokenizer.encode_prompt(&text)?, &answer);
         match row.ids.len() <= source.window {
             true => laid.rows.push(row),
             false => laid.skipped.too_long += 1,
@@ -198,12 +204,10 @@ pub fn templated(
 }
 
 /// The ids of an answer behind `prompt`, as a model writes it and labels are scored: a space between them unless the prompt ends
-/// in white space, and the token that ends a turn.
+/// in white space.
 fn answer_of(tokenizer: &Tokenizer, prompt: &str, answer: &str) -> Result<Vec<u32>> {
     let space = if prompt.is_empty() || prompt.ends_with(char::is_whitespace) { "" } else { " " };
-    let mut ids = tokenizer.encode(&format!("{space}{answer}"), false)?;
-    ids.extend(end_of_turn(tokenizer));
-    Ok(ids)
+    tokenizer.encode(&format!("{space}{answer}"), false)
 }
 
 impl Documents<'_> {

@@ -1,5 +1,6 @@
 //! One run, from a job to a folder.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -94,12 +95,12 @@ pub fn run(job: &mut Job, tuning: &Tuning, on: &mut dyn FnMut(Progress) -> Contr
     let network = &model.transformer;
     let mut begun = Begun::of(job, tuning, &model, on)?;
     let mut adapter: Arc<dyn Adapter> = Arc::new(Bare);
-    let of_weights: Vec<String> = params.iter().map(|(name, _)| name.to_owned()).collect();
+    let of_weights: BTreeSet<String> = params.iter().map(|(name, _)| name.to_owned()).collect();
     if let Method::Adapter(config) = &job.method {
         for (name, tensor) in &config.start(network, &begun.start)? {
             params.insert(name, tensor)?;
         }
-        adapter = config.attach(network, &values(&params, &of_weights, false))?;
+        adapter = config.attach(network, &variables(&params, |name| !of_weights.contains(name)))?;
         untouched = config.untouched(network)?.min(untouched);
     }
     let own_start = job.init_demos.is_none();
@@ -126,19 +127,19 @@ pub fn run(job: &mut Job, tuning: &Tuning, on: &mut dyn FnMut(Progress) -> Contr
         None => Rows::of(std::mem::take(&mut begun.rows), &job.train),
     };
     let trained_parameters = params.count();
-    let kept = |params: &Params| -> Result<(Option<AdapterConfig>, Tensors, Tensors)> {
-        let mut all = params.snapshot()?;
-        let base = of_weights.iter().filter_map(|name| all.remove_entry(name)).collect();
+    // What is kept of the values as they are by now, which are not copied.
+    let kept = || -> Result<(Option<AdapterConfig>, Tensors, Tensors)> {
+        let base = variables(&params, |name| of_weights.contains(name));
         Ok(match &job.method {
             Method::Adapter(config) => {
-                let (config, tensors) = config.trained(&all)?;
-                (Some(config), tensors, base)
+                let (config, own) = config.trained(&variables(&params, |name| !of_weights.contains(name)))?;
+                (Some(config), own, base)
             }
-            Method::Weights(_) => (None, all, base),
+            Method::Weights(_) => (None, Tensors::new(), base),
         })
     };
     let stored_parameters = {
-        let (_, own, base) = kept(&params)?;
+        let (_, own, base) = kept()?;
         own.values().chain(base.values()).map(Tensor::elem_count).sum()
     };
     let (parameters, stored) = (trained_parameters, stored_parameters);
@@ -178,7 +179,7 @@ pub fn run(job: &mut Job, tuning: &Tuning, on: &mut dyn FnMut(Progress) -> Contr
     if done.interrupted {
         return Ok(done);
     }
-    let (config, tensors, base) = kept(&params)?;
+    let (config, tensors, base) = kept()?;
     let task = if job.classify { Task::SeqCls } else { Task::CausalLm };
     let about = About {
         version: job.version.clone(),
@@ -201,9 +202,9 @@ pub fn run(job: &mut Job, tuning: &Tuning, on: &mut dyn FnMut(Progress) -> Contr
     Ok(done)
 }
 
-/// The variables to compute with: those named in `these`, or all others.
-fn values(params: &Params, these: &[String], wanted: bool) -> Tensors {
-    let named = params.iter().filter(|(name, _)| these.iter().any(|other| other == name) == wanted);
+/// The variables whose names are `wanted`, to compute with.
+fn variables(params: &Params, wanted: impl Fn(&str) -> bool) -> Tensors {
+    let named = params.iter().filter(|(name, _)| wanted(name));
     named.map(|(name, variable)| (name.to_owned(), variable.as_tensor().clone())).collect()
 }
 
@@ -251,12 +252,11 @@ impl Begun {
             window: context.min(job.train.max_length).saturating_sub(virtual_tokens(&job.method)),
             causal: model.transformer.config.causal,
             parameters: model.transformer.parameters(),
-            template: tuning.template,
             documents: tuning.documents,
         };
         let mut lay_out =
             |job: &Job, file: &Path, split: Option<&str>, shown: Option<&Path>| -> Result<Laid> {
-                match source.template {
+                match tuning.template {
                     _ if job.classify => rows::classes(&source, &job.data, file, split),
                     Some(template) => {
                         let demos = shown.map_or(Ok(Vec::new()), |file| demos_of(file, job))?;

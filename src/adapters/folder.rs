@@ -203,6 +203,11 @@ impl Stored {
 }
 
 impl About {
+    /// Whether it was made on weights of this fingerprint, or does not say on which.
+    pub fn fits(&self, fingerprint: &str) -> bool {
+        self.base_fingerprint.is_empty() || self.base_fingerprint == fingerprint
+    }
+
     /// Whether its answers were measured to be better than the documents' own sentences.
     pub fn writes_well(&self) -> bool {
         self.answers.as_ref().is_some_and(|measured| measured.better)

@@ -158,21 +158,13 @@ fn known(name: &str, settings: &Settings) -> Result<(Adapted, Option<AdapterConf
     Ok((adapter, config, own.or(base).unwrap_or_default(), bytes))
 }
 
-fn method(config: Option<&AdapterConfig>, about: Option<&About>) -> String {
-    match (config, about) {
-        (_, Some(about)) if !about.method.is_empty() => about.method.clone(),
-        (Some(config), _) => config.name().to_owned(),
-        _ => "weights".to_owned(),
-    }
-}
-
 fn list(as_json: bool, settings: &Settings, printer: &Printer) -> Result<()> {
     let used = settings.get(Key::Adapter, None).value;
     let names = settings.adapters().names()?;
     let mut rows = Vec::new();
     for name in &names {
         let (adapter, config, base, bytes) = known(name, settings)?;
-        let method = method(config.as_ref(), adapter.about.as_ref());
+        let method = adapter.method(config.as_ref());
         rows.push((name, method, base, bytes, adapter.about.map(|about| about.trained_parameters)));
     }
     if as_json {
@@ -197,7 +189,7 @@ fn list(as_json: bool, settings: &Settings, printer: &Printer) -> Result<()> {
 
 fn show(name: &str, as_json: bool, settings: &Settings, printer: &Printer) -> Result<()> {
     let (adapter, config, base, bytes) = known(name, settings)?;
-    let method = method(config.as_ref(), adapter.about.as_ref());
+    let method = adapter.method(config.as_ref());
     if as_json {
         return printer
             .json(&json!({ "name": name, "folder": adapter.dir, "method": method, "config": config,
@@ -254,9 +246,11 @@ fn import(
     if let Some(config) = &stored.config {
         config.attach(&loaded.transformer, &stored.tensors).map_err(|error| error.within(dir.display()))?;
     }
-    let method = method(stored.config.as_ref(), stored.about.as_ref());
-    let about = match &stored.about {
-        Some(about) => about.clone(),
+    let adapter = Adapted { name: name.to_owned(), dir: dir.to_owned(), about: stored.about.clone() };
+    check_base(&adapter, &model)?;
+    let method = adapter.method(stored.config.as_ref());
+    let about = match adapter.about {
+        Some(about) => about,
         None => About {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             base: model.name.clone(),
@@ -268,8 +262,6 @@ fn import(
             ..About::default()
         },
     };
-    let adapter = Adapted { name: name.to_owned(), dir: dir.to_owned(), about: Some(about.clone()) };
-    check_base(&adapter, &model)?;
     settings.home.create()?;
     let family = loaded.transformer.config.family.to_string();
     Stored { about: Some(about), ..stored }.write(&to, &loaded.transformer, &family)?;

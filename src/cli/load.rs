@@ -145,7 +145,10 @@ fn adapted(base: LocalGenerator, adapter: &Adapted, model: &ModelPath) -> Result
             "`{}` makes a classifier of the model, which writes nothing",
             adapter.name
         ))
-        .hint("`incontext classify --model` asks it; `--base` asks the model as it is"));
+        .hint(format!(
+            "`incontext classify --adapter {}` asks it; `--base` asks the model as it is",
+            adapter.name
+        )));
     }
     let base = match stored.base.is_empty() {
         true => base,
@@ -172,7 +175,7 @@ pub fn check_base(adapter: &Adapted, model: &ModelPath) -> Result<()> {
         return Ok(());
     };
     let found = models::fingerprint(&model.path)?;
-    if found == about.base_fingerprint {
+    if about.fits(&found) {
         return Ok(());
     }
     let (name, base, other) = (&adapter.name, &about.base, &model.name);

@@ -71,15 +71,11 @@ pub fn run(command: &Modes, settings: &Settings, printer: &Printer) -> Result<En
     for name in settings.adapters().names()? {
         let adapter = Adapted::find(&name, settings)?;
         let (config, _) = describe(&adapter.dir)?;
+        let method = adapter.method(config.as_ref());
         let about = adapter.about.unwrap_or_default();
-        let method = config.as_ref().map_or(about.method.as_str(), |config| config.name());
-        let other = fingerprint
-            .as_ref()
-            .is_some_and(|found| !about.base_fingerprint.is_empty() && *found != about.base_fingerprint);
-        let obstacle = match (&obstacle, other) {
-            (Some(why), _) => Some(why.clone()),
-            (None, true) => Some(format!("made on `{}`", about.base)),
-            (None, false) => None,
+        let obstacle = match &fingerprint {
+            None => obstacle.clone(),
+            Some(found) => (!about.fits(found)).then(|| format!("made on `{}`", about.base)),
         };
         let what = format!("{method}: --adapter {name}, or incontext use {name}");
         modes.push(Mode { used: used == name, what, obstacle, name });

@@ -7,7 +7,7 @@ use clap::Args;
 use super::load;
 use super::settings::{Key, Setting, Settings, Source};
 use crate::adapters::registry::NONE;
-use crate::adapters::{About, Registry};
+use crate::adapters::{About, AdapterConfig, Registry};
 use crate::error::{Error, Result};
 
 /// The options.
@@ -58,6 +58,15 @@ impl Chosen {
 }
 
 impl Adapted {
+    /// What it is called in commands, given what its folder says that it is.
+    pub fn method(&self, config: Option<&AdapterConfig>) -> String {
+        match (&self.about, config) {
+            (Some(about), _) if !about.method.is_empty() => about.method.clone(),
+            (_, Some(config)) => config.name().to_owned(),
+            _ => "weights".to_owned(),
+        }
+    }
+
     /// The adapter that `name` means.
     ///
     /// # Errors

@@ -1,17 +1,19 @@
 //! `incontext tune METHOD`: teach a model a task.
 
 mod method;
+mod options;
 mod progress;
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use serde_json::json;
 
 use self::method::{
     Bottlenecks, FullOptions, Ia3Options, LlamaOptions, LoraOptions, NoOptions, PTuningOptions,
     PrefixOptions, SoftOptions,
 };
+use self::options::Shared;
 use self::progress::Follow;
 use super::interrupt::Interrupt;
 use super::printer::Printer;
@@ -19,11 +21,11 @@ use super::settings::Settings;
 use super::{Ending, device, help, load};
 use crate::adapters::{AdapterConfig, Bottleneck, Placement};
 use crate::engine::tune::{self, Data, Documents, Job, Method, Tuning};
-use crate::error::{Error, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::hub;
 use crate::models::{self, Model, Selection};
 use crate::text::example::Columns;
-use crate::train::{Schedule, forget};
+use crate::train::{CHECKPOINT, forget};
 
 #[derive(Subcommand)]
 pub enum Tune {
@@ -153,168 +155,29 @@ pub struct One<M: Args> {
     shared: Shared,
 }
 
-/// What every method is told.
-#[derive(Args)]
-pub struct Shared {
-    /// Rows to learn from: JSON Lines of prompt and completion, messages, instruction and output, input and output, or text; may be gzipped
-    #[arg(long, value_name = "FILE", visible_alias = "questions")]
-    data: PathBuf,
-    /// What to call the adapter
-    #[arg(long, value_name = "NAME")]
-    out: String,
-    /// Model of this machine [default: smollm2-135m-instruct]
-    #[arg(long, value_name = "NAME|PATH")]
-    model: Option<String>,
-    /// Teach it to tell classes apart, by a head of its own, instead of to write; encoders always are
-    #[arg(long, conflicts_with = "template")]
-    classify: bool,
-    /// Lay the examples out by this template, as asking with it does
-    #[arg(long, value_name = "NAME|FILE")]
-    template: Option<String>,
-    /// Show passages of this collection, as asking it finds them; for templates that show passages
-    #[arg(short, long, value_name = "NAME", requires = "template")]
-    collection: Option<String>,
-    /// Passages to show [default: 3 for a model below 300M parameters, else 5]
-    #[arg(short, value_parser = clap::value_parser!(u16).range(1..=20), requires = "collection")]
-    k: Option<u16>,
-    /// Forget an unfinished run of that name
-    #[arg(long)]
-    restart: bool,
-    #[command(flatten)]
-    rows: RowOptions,
-    #[command(flatten)]
-    training: TrainingOptions,
-    /// Where to compute [default: cpu]
-    #[arg(long, value_enum)]
-    device: Option<device::Kind>,
-    /// Print what came of it as JSON
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Args)]
-#[command(next_help_heading = "Rows")]
-struct RowOptions {
-    /// Only rows whose field `split` says this
-    #[arg(long, value_name = "NAME")]
-    split: Option<String>,
-    /// The first so many rows
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
-    /// Field that holds what comes in
-    #[arg(long, value_name = "FIELD")]
-    input: Option<String>,
-    /// Field that holds what is right
-    #[arg(long, value_name = "FIELD")]
-    label: Option<String>,
-    /// What may be chosen, for templates that show it [default: the distinct answers]
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
-    labels: Vec<String>,
-    /// Rows to validate with
-    #[arg(long, value_name = "FILE", conflicts_with = "validation_split")]
-    validation: Option<PathBuf>,
-    /// Rows of --data to validate with: those whose `split` says this
-    #[arg(long, value_name = "NAME")]
-    validation_split: Option<String>,
-    /// A row for each answer of a row with several
-    #[arg(long)]
-    every_answer: bool,
-    /// Cut the beginning of prompts that are too long instead of leaving the row out
-    #[arg(long)]
-    cut: bool,
-    /// Prompts as they stand, without the model's chat layout
-    #[arg(long, conflicts_with = "template")]
-    plain: bool,
-}
-
-#[derive(Args)]
-#[command(next_help_heading = "Training")]
-struct TrainingOptions {
-    /// Base rate of AdamW [default: the method's]
-    #[arg(long, value_name = "LR", visible_alias = "lr")]
-    learning_rate: Option<f64>,
-    /// Try a third of the rate, the rate and three times the rate for 50 steps each, and go on with the best
-    #[arg(long)]
-    sweep_lr: bool,
-    /// How the rate goes on after warming up [default: linear]
-    #[arg(long, value_enum)]
-    schedule: Option<Rates>,
-    /// Share of the steps on which the rate goes up [default: the method's]
-    #[arg(long, value_name = "SHARE")]
-    warmup: Option<f64>,
-    /// How often each row is seen [default: the method's]
-    #[arg(long, value_name = "N")]
-    epochs: Option<usize>,
-    /// So many steps instead
-    #[arg(long, value_name = "N", conflicts_with = "epochs")]
-    steps: Option<usize>,
-    /// Rows a step [default: 8]
-    #[arg(long, value_name = "N")]
-    batch_size: Option<usize>,
-    /// Tokens computed at a time: bounds memory, not the result [default: 1024]
-    #[arg(long, value_name = "N")]
-    micro_tokens: Option<usize>,
-    /// Tokens a row may have [default: 1024]
-    #[arg(long, value_name = "N")]
-    max_length: Option<usize>,
-    /// Norm that gradients are scaled down to; 0: as they are [default: 1]
-    #[arg(long, value_name = "NORM")]
-    clip: Option<f64>,
-    /// Decoupled weight decay [default: the method's]
-    #[arg(long, value_name = "DECAY")]
-    weight_decay: Option<f64>,
-    /// Share of the rows that is held out to validate with [default: 0]
-    #[arg(long, value_name = "SHARE")]
-    validation_share: Option<f64>,
-    /// Steps between validations [default: an epoch]
-    #[arg(long, value_name = "N")]
-    validate_every: Option<usize>,
-    /// Validations without a better loss after which to stop
-    #[arg(long, value_name = "N")]
-    patience: Option<usize>,
-    /// Steps between checkpoints; 0: only when interrupted [default: 100]
-    #[arg(long, value_name = "N")]
-    save_every: Option<usize>,
-    /// Decides the start, the order of rows, dropout and what is held out [default: 0]
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Rates {
-    Linear,
-    Cosine,
-    Constant,
-}
-
-impl From<Rates> for Schedule {
-    fn from(rates: Rates) -> Self {
-        match rates {
-            Rates::Linear => Self::Linear,
-            Rates::Cosine => Self::Cosine,
-            Rates::Constant => Self::Constant,
-        }
-    }
-}
-
 /// What a method's options come to.
-#[derive(Default)]
 struct Chosen {
-    method: Option<Method>,
+    method: Method,
     init_text: Option<String>,
     init_demos: Option<PathBuf>,
     lora_plus: Option<f64>,
 }
 
+impl Chosen {
+    fn of(method: Method) -> Self {
+        Self { method, init_text: None, init_demos: None, lora_plus: None }
+    }
+}
+
 impl From<AdapterConfig> for Chosen {
     fn from(config: AdapterConfig) -> Self {
-        Self { method: Some(Method::Adapter(config)), ..Self::default() }
+        Self::of(Method::Adapter(config))
     }
 }
 
 impl From<Selection> for Chosen {
     fn from(selection: Selection) -> Self {
-        Self { method: Some(Method::Weights(selection)), ..Self::default() }
+        Self::of(Method::Weights(selection))
     }
 }
 
@@ -342,6 +205,8 @@ pub fn run(command: &Tune, settings: &Settings, printer: &Printer) -> Result<End
         Tune::Resume { name, json } => resume(name, *json, settings, printer),
         Tune::Repeat { run, out, json } => {
             let mut job = Job::read(run)?;
+            same_base(&job)?;
+            vacant(out, false, settings)?;
             job.version = env!("CARGO_PKG_VERSION").to_owned();
             train(Run { name: out, job, resume: false, json: *json, device: None }, settings, printer)
         }
@@ -358,14 +223,12 @@ struct Run<'a> {
 }
 
 fn begin(shared: &Shared, chosen: Chosen, settings: &Settings, printer: &Printer) -> Result<Ending> {
-    let Some(method) = chosen.method else { return Err(Error::invalid("no method")) };
+    let method = chosen.method;
     let model = settings.model(shared.model.as_deref());
     let path = weights(&model)?.path;
     let (about, _) = Model::describe(&path)?;
-    let TrainingOptions { seed, .. } = shared.training;
-    let mut train = tune::train_config(&method, &about);
-    shared.training.put(&mut train);
-    train.seed = seed.unwrap_or(0);
+    let mut training = tune::train_config(&method, &about);
+    shared.training.put(&mut training);
     let rows = &shared.rows;
     let job = Job {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -392,42 +255,16 @@ fn begin(shared: &Shared, chosen: Chosen, settings: &Settings, printer: &Printer
         template: shared.template.clone(),
         init_text: chosen.init_text,
         init_demos: chosen.init_demos.as_deref().map(absolute).transpose()?,
-        train,
+        train: training,
         sweep: shared.training.sweep_lr,
         lora_plus: chosen.lora_plus.unwrap_or(1.0),
     };
     let run = Run { name: &shared.out, job, resume: false, json: shared.json, device: shared.device };
-    train_new(run, shared.restart, settings, printer)
-}
-
-impl TrainingOptions {
-    /// Puts what was typed into `config`.
-    fn put(&self, config: &mut crate::train::TrainConfig) {
-        fn set<T: Clone>(place: &mut T, typed: &Option<T>) {
-            if let Some(typed) = typed {
-                *place = typed.clone();
-            }
-        }
-        config.save_every = 100;
-        set(&mut config.learning_rate, &self.learning_rate);
-        set(&mut config.schedule, &self.schedule.map(Schedule::from));
-        set(&mut config.warmup, &self.warmup);
-        set(&mut config.epochs, &self.epochs);
-        set(&mut config.batch_size, &self.batch_size);
-        set(&mut config.micro_tokens, &self.micro_tokens);
-        set(&mut config.max_length, &self.max_length);
-        set(&mut config.clip, &self.clip);
-        set(&mut config.weight_decay, &self.weight_decay);
-        set(&mut config.validation_share, &self.validation_share);
-        set(&mut config.save_every, &self.save_every);
-        config.steps = self.steps;
-        config.validate_every = self.validate_every;
-        config.patience = self.patience;
-    }
+    vacant(&shared.out, shared.restart, settings)?;
+    train(run, settings, printer)
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {
-    use crate::error::IoContext;
     std::path::absolute(path).at("find", path)
 }
 
@@ -440,21 +277,34 @@ fn weights(name: &str) -> Result<hub::ModelPath> {
     hub::resolve(name)
 }
 
-fn train_new(run: Run, restart: bool, settings: &Settings, printer: &Printer) -> Result<Ending> {
-    let place = settings.adapters().place(run.name)?;
-    if place.exists() {
-        return Err(Error::invalid(format!("there is an adapter `{}` already", run.name))
-            .hint(format!("give another name with --out, or `incontext adapters rm {}` first", run.name)));
+/// Refuses a name under which something would be lost: an adapter's, or an unfinished run's unless that is to be forgotten.
+fn vacant(name: &str, restart: bool, settings: &Settings) -> Result<()> {
+    if settings.adapters().place(name)?.exists() {
+        return Err(Error::invalid(format!("there is an adapter `{name}` already"))
+            .hint(format!("give another name with --out, or `incontext adapters rm {name}` first")));
     }
-    let folder = runs(settings, run.name);
+    let folder = runs(settings, name);
     if restart {
         forget(&folder)?;
     }
-    if folder.join(crate::train::CHECKPOINT).exists() {
-        return Err(Error::busy(format!("the run `{}` was not finished", run.name))
-            .hint(format!("go on with it: `incontext tune resume {}`, or forget it: --restart", run.name)));
+    match folder.join(CHECKPOINT).exists() {
+        true => Err(Error::busy(format!("the run `{name}` was not finished"))
+            .hint(format!("go on with it: `incontext tune resume {name}`, or forget it: --restart"))),
+        false => Ok(()),
     }
-    train(run, settings, printer)
+}
+
+/// Refuses a job that began on other weights.
+fn same_base(job: &Job) -> Result<()> {
+    let found = models::fingerprint(&weights(&job.model)?.path)?;
+    if found == job.base_fingerprint {
+        return Ok(());
+    }
+    Err(Error::mismatch(format!(
+        "the run began on other weights of `{}` ({}, now {found})",
+        job.model, job.base_fingerprint
+    ))
+    .hint("put the model back as it was, or begin another run"))
 }
 
 fn runs(settings: &Settings, name: &str) -> PathBuf {
@@ -462,16 +312,16 @@ fn runs(settings: &Settings, name: &str) -> PathBuf {
 }
 
 fn resume(name: &str, json: bool, settings: &Settings, printer: &Printer) -> Result<Ending> {
-    settings.adapters().place(name)?;
-    let folder = runs(settings, name);
-    if !folder.join(crate::train::CHECKPOINT).exists() {
-        let hint = match settings.adapters().place(name)?.exists() {
+    let (place, folder) = (settings.adapters().place(name)?, runs(settings, name));
+    if !folder.join(CHECKPOINT).exists() {
+        let hint = match place.exists() {
             true => format!("the adapter `{name}` is finished"),
             false => "begin one with `incontext tune METHOD`".to_owned(),
         };
         return Err(Error::not_found(format!("no run `{name}` was interrupted")).hint(hint));
     }
     let job = Job::read(&folder)?;
+    same_base(&job)?;
     train(Run { name, job, resume: true, json, device: None }, settings, printer)
 }
 
@@ -479,15 +329,7 @@ fn train(run: Run, settings: &Settings, printer: &Printer) -> Result<Ending> {
     let Run { name, mut job, resume, json, device } = run;
     let device = settings.device(device)?;
     let place = settings.adapters().place(name)?;
-    let path = weights(&job.model)?;
-    let found = models::fingerprint(&path.path)?;
-    if found != job.base_fingerprint {
-        return Err(Error::mismatch(format!(
-            "the run began on other weights of `{}` ({}, now {found})",
-            job.model, job.base_fingerprint
-        ))
-        .hint("put the model back as it was, or begin another run"));
-    }
+    let path = weights(&job.model)?.path;
     let template = job.template.as_deref().map(|name| settings.library().load(name)).transpose()?;
     let collection = job.data.collection.as_deref().map(|name| settings.home.open(name)).transpose()?;
     let embedder = match &collection {
@@ -516,7 +358,7 @@ fn train(run: Run, settings: &Settings, printer: &Printer) -> Result<Ending> {
     let interrupt = Interrupt::watch();
     let mut follow = Follow::new(printer, &job);
     let tuning = Tuning {
-        model: &path.path,
+        model: &path,
         device: &device,
         template: template.as_ref(),
         documents,

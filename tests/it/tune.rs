@@ -154,6 +154,8 @@ fn a_run_is_done_again_from_its_folder_unless_its_data_has_changed() {
     for picture in ["loss.svg", "log.jsonl", "job.json"] {
         assert!(folder.at(&format!(".incontext/runs/second/{picture}")).exists(), "{picture}");
     }
+    let args = ["tune", "repeat", ".incontext/runs/first", "--out", "second"];
+    assert!(complaint(&folder, &args).contains("`second` already"), "an adapter is not written over");
     folder.write("data.jsonl", &data(41));
     let args = ["tune", "repeat", ".incontext/runs/first", "--out", "third"];
     assert!(complaint(&folder, &args).contains("is not what the run began with"));
@@ -301,7 +303,6 @@ fn a_prefix_compiled_from_examples_begins_at_the_loss_in_context() {
             window: 60,
             causal: true,
             parameters: 1,
-            template: None,
             documents: None,
         };
         let (data, file) = (Data::default(), folder.at("data.jsonl"));

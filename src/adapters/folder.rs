@@ -11,7 +11,7 @@ use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{AdapterConfig, Tensors, hub, peft};
+use super::{AdapterConfig, Tensors, check_values, hub, peft};
 use crate::error::{Error, IoContext, Result};
 use crate::files;
 use crate::nn::Network;
@@ -118,8 +118,13 @@ impl Stored {
     /// # Errors
     /// `NotFound`, `Corrupt` or `Invalid`, naming the file, the setting or the tensor.
     pub fn read(dir: &Path, network: &dyn Network) -> Result<Self> {
-        let place = |error: Error| error.within(dir.display());
-        Self::read_from(dir, network).map_err(place)
+        let read = || {
+            let stored = Self::read_from(dir, network)?;
+            // Its own values are looked at where they are attached, these go into the base.
+            stored.base.iter().try_for_each(|(name, tensor)| check_values(name, tensor))?;
+            Ok(stored)
+        };
+        read().map_err(|error: Error| error.within(dir.display()))
     }
 
     fn read_from(dir: &Path, network: &dyn Network) -> Result<Self> {
@@ -139,7 +144,7 @@ impl Stored {
                 let described = peft::describe(&json)?;
                 let (tensors, base) =
                     peft::sorted(values(dir, &[PEFT_VALUES, "adapter_model.bin"])?, network);
-                let config = Some(described.config.known_to(network));
+                let config = Some(described.config.known_to(network, &tensors));
                 let task = described.task.or(task_of(&about)).unwrap_or_default();
                 Ok(Self { config, tensors, base, task, about, base_name: described.base })
             }

@@ -31,6 +31,10 @@ pub struct Lora {
     pub exclude: Option<Targets>,
     /// Only in these layers.
     pub layers: Option<Vec<usize>>,
+    /// Also in the pooler of an encoder, which PEFT takes for a target where `dense` is one.
+    pub pooler: bool,
+    /// Also of the vectors of tokens: `E[id] + s A[:, id]ᵀ Bᵀ` with `A` `(r, V)`, `B` `(H, r)`.
+    pub embedding: bool,
     /// Another rank where the path of a module ends as the pattern says.
     pub rank_pattern: BTreeMap<String, usize>,
     /// Another alpha likewise.
@@ -48,14 +52,20 @@ impl Default for Lora {
             targets: Targets::all(),
             exclude: None,
             layers: None,
+            pooler: false,
+            embedding: false,
             rank_pattern: BTreeMap::new(),
             alpha_pattern: BTreeMap::new(),
         }
     }
 }
 
+/// A value's name and its shape.
+type Named = (String, [usize; 2]);
+
 const A: &str = "lora_A.weight";
 const B: &str = "lora_B.weight";
+const OF_TOKENS: (&str, &str) = ("lora_embedding_A", "lora_embedding_B");
 const MAGNITUDE: &str = "lora_magnitude_vector";
 
 impl Lora {
@@ -64,23 +74,52 @@ impl Lora {
             return Err(Error::invalid(format!("a dropout of {} is no share", self.dropout))
                 .hint("0 or more, and less than 1"));
         }
-        self.targets.modules_but(self.exclude.as_ref(), network, self.layers.as_deref())
+        let mut modules = self.targets.modules_but(self.exclude.as_ref(), network, self.layers.as_deref())?;
+        modules.extend(network.pooler().filter(|_| self.pooler));
+        Ok(modules)
     }
 
-    fn rank_of(&self, module: &Module) -> Result<usize> {
+    /// The same with what lies outside the blocks among its targets where there are values for it.
+    pub(super) fn reaching(self, tensors: &Tensors, network: &dyn Network) -> Self {
+        let there = |path: &str, name: &str| tensors.contains_key(&format!("{path}.{name}"));
+        Self {
+            pooler: network.pooler().is_some_and(|pooler| there(&pooler.path, A)),
+            embedding: there(&network.embedding(), OF_TOKENS.0),
+            ..self
+        }
+    }
+
+    /// The two names of the change to the vectors of tokens, and their shapes; refused where that has no meaning.
+    fn of_tokens(&self, network: &dyn Network) -> Result<Option<[Named; 2]>> {
+        if !self.embedding {
+            return Ok(None);
+        }
+        if self.dora {
+            return Err(Error::invalid("DoRA of the vectors of tokens is not supported")
+                .hint("merge it with PEFT (merge_and_unload) and use the merged model"));
+        }
+        let (path, shape) = (network.embedding(), network.shape());
+        let rank = self.rank_of(&path)?;
+        Ok(Some([
+            (format!("{path}.{}", OF_TOKENS.0), [rank, shape.vocab]),
+            (format!("{path}.{}", OF_TOKENS.1), [shape.hidden, rank]),
+        ]))
+    }
+
+    fn rank_of(&self, path: &str) -> Result<usize> {
         for (pattern, rank) in &self.rank_pattern {
-            if says(pattern, &module.path)? {
+            if says(pattern, path)? {
                 return some_rank(*rank);
             }
         }
         some_rank(self.rank)
     }
 
-    fn scale_of(&self, module: &Module) -> Result<f64> {
-        let rank = self.rank_of(module)? as f64;
+    fn scale_of(&self, path: &str) -> Result<f64> {
+        let rank = self.rank_of(path)? as f64;
         let mut alpha = self.alpha;
         for (pattern, other) in &self.alpha_pattern {
-            if says(pattern, &module.path)? {
+            if says(pattern, path)? {
                 alpha = *other;
                 break;
             }
@@ -100,20 +139,22 @@ impl Method for Lora {
     fn shapes(&self, network: &dyn Network) -> Result<BTreeMap<String, Vec<usize>>> {
         let mut shapes = BTreeMap::new();
         for module in self.modules(network)? {
-            let (path, rank) = (&module.path, self.rank_of(&module)?);
+            let (path, rank) = (&module.path, self.rank_of(&module.path)?);
             shapes.insert(format!("{path}.{A}"), vec![rank, module.input]);
             shapes.insert(format!("{path}.{B}"), vec![module.output(), rank]);
             if self.dora {
                 shapes.insert(format!("{path}.{MAGNITUDE}"), vec![module.output()]);
             }
         }
+        let of_tokens = self.of_tokens(network)?.into_iter().flatten();
+        shapes.extend(of_tokens.map(|(name, shape)| (name, shape.to_vec())));
         Ok(shapes)
     }
 
     fn start(&self, network: &dyn Network, start: &Start) -> Result<Tensors> {
         let mut tensors = Tensors::new();
         for module in self.modules(network)? {
-            let (path, rank) = (&module.path, self.rank_of(&module)?);
+            let (path, rank) = (&module.path, self.rank_of(&module.path)?);
             let a = format!("{path}.{A}");
             tensors.insert(a.clone(), draw::fan_in(start.seed, &a, &[rank, module.input], module.input)?);
             tensors.insert(format!("{path}.{B}"), draw::constant(&[module.output(), rank], 0.0)?);
@@ -122,6 +163,10 @@ impl Method for Lora {
                 let lengths = weight.sqr()?.sum(1)?.sqrt()?; // (out,)
                 tensors.insert(format!("{path}.{MAGNITUDE}"), lengths);
             }
+        }
+        if let Some([(a, of_a), (b, of_b)]) = self.of_tokens(network)? {
+            tensors.insert(a, draw::constant(&of_a, 0.0)?);
+            tensors.insert(b.clone(), draw::normal(start.seed, &b, &of_b, 1.0)?);
         }
         Ok(tensors)
     }
@@ -132,7 +177,7 @@ impl Method for Lora {
             let of = |name: &str| take(tensors, &format!("{}.{name}", module.path));
             let (a, b) = (of(A)?, of(B)?);
             let magnitude = self.dora.then(|| of(MAGNITUDE)).transpose()?;
-            let scale = self.scale_of(&module)?;
+            let scale = self.scale_of(&module.path)?;
             let whole = module.parts.len() == 1;
             for (site, rows) in &module.parts {
                 let part = |tensor: &Tensor| match whole {
@@ -150,15 +195,22 @@ impl Method for Lora {
                 changes.insert(*site, change);
             }
         }
-        Ok(Arc::new(LowRank { identity: fresh_identity(), changes, dropout: self.dropout }))
+        let words = match self.of_tokens(network)? {
+            None => None,
+            Some([(a, _), (b, _)]) => {
+                Some((take(tensors, &a)?, take(tensors, &b)?, self.scale_of(&network.embedding())?))
+            }
+        };
+        Ok(Arc::new(LowRank { identity: fresh_identity(), changes, words, dropout: self.dropout }))
     }
 
     fn untouched(&self, network: &dyn Network) -> Result<usize> {
-        Ok(self.modules(network)?.iter().map(|module| module.layer).min().unwrap_or(0))
+        let lowest = self.modules(network)?.iter().map(|module| module.layer).min().unwrap_or(0);
+        Ok(if self.embedding { 0 } else { lowest })
     }
 
     fn still_at_start(&self, name: &str) -> bool {
-        name.ends_with(A)
+        name.ends_with(A) || name.ends_with(OF_TOKENS.1)
     }
 
     fn trained(&self, tensors: &Tensors) -> Result<(AdapterConfig, Tensors)> {
@@ -166,10 +218,17 @@ impl Method for Lora {
     }
 
     fn merged(&self, network: &dyn Network, tensors: &Tensors) -> Result<Option<Tensors>> {
+        // The table of tokens may be the head as well, which the adapter leaves as it is; the pooler is no part of the network.
+        for (there, what) in [(self.embedding, "the vectors of tokens"), (self.pooler, "the pooler")] {
+            if there {
+                return Err(Error::invalid(format!("LoRA of {what} is not merged here"))
+                    .hint("use it as an adapter, or merge it with PEFT (merge_and_unload)"));
+            }
+        }
         let mut merged = Tensors::new();
         for module in self.modules(network)? {
             let of = |name: &str| take(tensors, &format!("{}.{name}", module.path));
-            let change = (of(B)?.matmul(&of(A)?)? * self.scale_of(&module)?)?; // (out, in)
+            let change = (of(B)?.matmul(&of(A)?)? * self.scale_of(&module.path)?)?; // (out, in)
             let mut weight = (super::merge::weight(network, &module)? + change)?;
             if self.dora {
                 let lengths = weight.sqr()?.sum_keepdim(1)?.sqrt()?; // (out, 1)
@@ -200,12 +259,20 @@ struct Change {
 struct LowRank {
     identity: Identity,
     changes: BTreeMap<Site, Change>,
+    /// `A` `(r, V)`, `B` `(H, r)` and the scale of the change to the vectors of tokens.
+    words: Option<(Tensor, Tensor, f64)>,
     dropout: f64,
 }
 
 impl Adapter for LowRank {
     fn identity(&self) -> Identity {
         self.identity
+    }
+
+    fn words(&self, ids: &[u32], x: Tensor) -> Result<Tensor> {
+        let Some((a, b, scale)) = &self.words else { return Ok(x) };
+        let a = a.index_select(&Tensor::new(ids, a.device())?, 1)?; // (r, N)
+        Ok((x + (a.t()?.matmul(&b.t()?)? * *scale)?)?) // (N, r) (r, H)
     }
 
     fn linear(&self, linear: &Linear, x: &Tensor, mode: Mode) -> Result<Tensor> {

@@ -128,9 +128,12 @@ impl AdapterConfig {
     }
 
     /// The same without targets that the network does not have, for files whose tool is not so strict.
-    fn known_to(self, network: &dyn Network) -> Self {
+    fn known_to(self, network: &dyn Network, tensors: &Tensors) -> Self {
         match self {
-            Self::Lora(lora) => Self::Lora(Lora { targets: lora.targets.known_to(network), ..lora }),
+            Self::Lora(lora) => {
+                let lora = lora.reaching(tensors, network);
+                Self::Lora(Lora { targets: lora.targets.known_to(network), ..lora })
+            }
             Self::Ia3(ia3) => Self::Ia3(Ia3 {
                 targets: ia3.targets.map(|targets| targets.known_to(network)),
                 feedforward: ia3.feedforward.map(|targets| targets.known_to(network)),
@@ -241,18 +244,24 @@ fn check(wanted: &BTreeMap<String, Vec<usize>>, tensors: &Tensors) -> Result<()>
             ))
             .hint(HINT));
         }
-        if !is_finite(tensor)? {
-            return Err(Error::corrupt(format!(
-                "tensor `{name}` of the adapter holds values that are not finite numbers"
-            ))
-            .hint("train it again at a smaller rate, or copy the file again"));
-        }
+        check_values(name, tensor)?;
     }
     match tensors.keys().find(|name| !wanted.contains_key(*name)) {
         Some(name) => {
             Err(Error::corrupt(format!("the adapter's tensor `{name}` has no place in this base")).hint(HINT))
         }
         None => Ok(()),
+    }
+}
+
+/// Refuses what would make every answer a no number.
+fn check_values(name: &str, tensor: &Tensor) -> Result<()> {
+    match is_finite(tensor)? {
+        true => Ok(()),
+        false => Err(Error::corrupt(format!(
+            "tensor `{name}` of the adapter holds values that are not finite numbers"
+        ))
+        .hint("train it again at a smaller rate, or copy the file again")),
     }
 }
 

@@ -122,6 +122,8 @@ fn lora(fields: &Fields) -> Result<AdapterConfig> {
         targets: fields.targets("target_modules")?.ok_or_else(|| lacks("target_modules"))?,
         exclude: fields.targets("exclude_modules")?,
         layers,
+        pooler: false,
+        embedding: false,
         rank_pattern: fields.by_pattern("rank_pattern", Fields::count)?,
         alpha_pattern: fields.by_pattern("alpha_pattern", Fields::number)?,
     }))
@@ -179,7 +181,7 @@ pub fn config(
     put("auto_mapping", Value::Null);
     put("revision", Value::Null);
     let (biases, others): (Vec<&String>, Vec<&String>) =
-        trained.keys().partition(|name| own_bias(own, name).is_some());
+        trained.keys().partition(|name| own_bias(own, name, network).is_some());
     let saved: BTreeSet<&str> = others.into_iter().filter_map(|name| module_to_save(name)).collect();
     let to_save = if saved.is_empty() { Value::Null } else { json!(saved) };
     // What all methods of virtual tokens say.
@@ -198,7 +200,11 @@ pub fn config(
             put("r", lora.rank.into());
             put("lora_alpha", whole(lora.alpha));
             put("lora_dropout", lora.dropout.into());
-            put("target_modules", targets(&lora.targets, network)?);
+            let mut meant = written(&lora.targets, network)?;
+            if let (true, Targets::Names(names)) = (lora.embedding, &mut meant) {
+                names.push(network.embedding().trim_start_matches(network.trunk()).to_owned());
+            }
+            put("target_modules", json!(meant));
             put("bias", if biases.is_empty() { "none" } else { "lora_only" }.into());
             put("fan_in_fan_out", network.modules().iter().any(|module| module.transposed).into());
             put("init_lora_weights", true.into());
@@ -212,7 +218,7 @@ pub fn config(
                     put(name, true.into());
                 }
             }
-            if let Some(exclude) = &lora.exclude {
+            if let Some(exclude) = excluded(lora, &meant, network)? {
                 put("exclude_modules", json!(exclude));
             }
         }
@@ -280,8 +286,8 @@ pub fn keys(
         false => (format!("{WRAPPED}{}", bare(name)), tensor.clone()),
     });
     let base = base.iter().map(|(name, tensor)| {
-        let key = match own_bias(values, name) {
-            Some(path) => format!("{WRAPPED}{}.base_layer.bias", bare(path)),
+        let key = match own_bias(values, name, network) {
+            Some(path) => format!("{WRAPPED}{}.base_layer.bias", bare(&path)),
             None if learned => format!("base_model.{}", bare(name)),
             None => format!("{WRAPPED}{}", bare(name)),
         };
@@ -291,8 +297,9 @@ pub fn keys(
 }
 
 /// The path of the linear whose bias `name` is, where LoRA changes that linear: PEFT wraps it and keeps the bias inside.
-fn own_bias<'a>(own: &Tensors, name: &'a str) -> Option<&'a str> {
-    name.strip_suffix(".bias").filter(|path| own.contains_key(&format!("{path}.lora_A.weight")))
+fn own_bias(own: &Tensors, name: &str, network: &dyn Network) -> Option<String> {
+    let path = under_head(name.strip_suffix(".bias")?, network);
+    own.contains_key(&format!("{path}.lora_A.weight")).then_some(path)
 }
 
 /// `classifier` for `classifier.weight`.
@@ -301,14 +308,30 @@ fn module_to_save(name: &str) -> Option<&str> {
     Some(module.rsplit('.').next().unwrap_or(module))
 }
 
-fn targets(targets: &Targets, network: &dyn Network) -> Result<Value> {
+/// Targets as PEFT understands them: its `all-linear` would take the layers outside the blocks as well.
+fn written(targets: &Targets, network: &dyn Network) -> Result<Targets> {
     Ok(match targets {
-        // PEFT would take the layers outside the blocks as well.
         Targets::Pattern(pattern) if pattern == ALL_LINEAR => {
-            json!(super::targets::short_names(&targets.modules(network, None)?))
+            Targets::Names(super::targets::short_names(&targets.modules(network, None)?))
         }
-        targets => json!(targets),
+        targets => targets.clone(),
     })
+}
+
+/// What PEFT has to be told to leave out: a `dense` of ours is one of the blocks, its own the pooler's as well.
+fn excluded(lora: &Lora, meant: &Targets, network: &dyn Network) -> Result<Option<Targets>> {
+    let Some(pooler) = network.pooler().filter(|_| !lora.pooler) else { return Ok(lora.exclude.clone()) };
+    if !meant.means(&pooler.path, network.trunk())? {
+        return Ok(lora.exclude.clone());
+    }
+    let name = pooler.path.trim_start_matches(network.trunk()).to_owned();
+    Ok(Some(match lora.exclude.clone() {
+        None => Targets::Names(vec![name]),
+        Some(Targets::Names(names)) => Targets::Names(names.into_iter().chain([name]).collect()),
+        Some(Targets::Pattern(pattern)) => {
+            Targets::Pattern(format!("(?:{pattern})|.*{}", regex::escape(&name)))
+        }
+    }))
 }
 
 /// `16` and not `16.0` where that says the same.

@@ -76,7 +76,7 @@ impl Trained {
             let batch = Batch::of(&ids.collect::<Result<Vec<_>>>()?);
             let pass = Pass { adapter: &*self.adapter, cache: None, mode: Mode::Eval };
             let hidden = self.model.transformer.forward(&batch, pass)?;
-            let logits = head.forward(&hidden, &batch)?; // (B, C)
+            let logits = head.forward(&hidden, &batch, &*self.adapter, Mode::Eval)?; // (B, C)
             for row in candle_nn::ops::softmax(&logits, D::Minus1)?.to_vec2::<f32>()? {
                 all.push(row.into_iter().map(f64::from).collect());
             }

@@ -114,7 +114,8 @@ impl<'a> Forward<'a> {
         let pass = Pass { adapter, cache: None, mode: Mode::Eval };
         let hidden = model.transformer.forward(&inputs.batch, pass)?;
         let head = model.classifier.as_ref();
-        let class_logits = head.map(|head| head.forward(&hidden, &inputs.batch)).transpose()?;
+        let class_logits =
+            head.map(|head| head.forward(&hidden, &inputs.batch, adapter, Mode::Eval)).transpose()?;
         Ok(Self { model, inputs, hidden, class_logits })
     }
 }

@@ -8,7 +8,7 @@ use super::names::{Classes, Curve};
 use super::select::is_in;
 use super::weights::Weights;
 use crate::error::{Error, Result};
-use crate::nn::{Linear, Site};
+use crate::nn::{Adapter, Linear, Mode, Part, Site};
 use crate::random::SplitMix;
 
 /// Class scores from one token's hidden state: an encoder reads the first token through one more layer, a decoder the last.
@@ -79,18 +79,19 @@ impl Classifier {
         let (Classes::First { out, .. } | Classes::Last { out }) = classes;
         let Some(width) = weights.rows(&format!("{out}.weight")) else { return Ok(None) };
         let hidden = config.shape.hidden;
-        let linear = |name: &str, out: usize| -> Result<Linear> {
+        let linear = |site: Site, name: &str, out: usize| -> Result<Linear> {
             let weight = weights.get(&format!("{name}.weight"), &[out, hidden])?;
-            Ok(Linear::new(Site::head(), weight, weights.optional(&format!("{name}.bias"), &[out])?))
+            Ok(Linear::new(site, weight, weights.optional(&format!("{name}.bias"), &[out])?))
         };
+        let pooler = Site::new(config.shape.layers, Part::Pooler);
         let dense = match *classes {
             Classes::First { dense, in_trunk: true, curve, .. } => {
-                Some((linear(&weights.in_trunk(dense), hidden)?, curve))
+                Some((linear(pooler, &weights.in_trunk(dense), hidden)?, curve))
             }
-            Classes::First { dense, curve, .. } => Some((linear(dense, hidden)?, curve)),
+            Classes::First { dense, curve, .. } => Some((linear(pooler, dense, hidden)?, curve)),
             Classes::Last { .. } => None,
         };
-        Ok(Some(Self { dense, out: linear(out, width)? }))
+        Ok(Some(Self { dense, out: linear(Site::head(), out, width)? }))
     }
 
     /// Number of classes, `C`.
@@ -98,8 +99,14 @@ impl Classifier {
         self.out.weight.dims()[0]
     }
 
-    /// Class logits `(B, C)` from hidden states `(N, H)`.
-    pub fn forward(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
+    /// Class logits `(B, C)` from hidden states `(N, H)`, which `adapter` had a part in.
+    pub fn forward(
+        &self,
+        hidden: &Tensor,
+        batch: &Batch,
+        adapter: &dyn Adapter,
+        mode: Mode,
+    ) -> Result<Tensor> {
         let read = batch.packing.ranges().map(|range| match self.dense {
             Some(_) => range.start as u32,
             None => (range.end - 1) as u32,
@@ -107,8 +114,8 @@ impl Classifier {
         let rows = Tensor::new(read.collect::<Vec<_>>(), hidden.device())?;
         let h = hidden.index_select(&rows, 0)?; // (B, H)
         let h = match &self.dense {
-            Some((dense, Curve::Tanh)) => dense.frozen(&h)?.tanh()?,
-            Some((dense, Curve::Relu)) => dense.frozen(&h)?.relu()?,
+            Some((dense, Curve::Tanh)) => adapter.linear(dense, &h, mode)?.tanh()?,
+            Some((dense, Curve::Relu)) => adapter.linear(dense, &h, mode)?.relu()?,
             None => h,
         };
         self.out.frozen(&h)

@@ -3,10 +3,10 @@
 use candle_core::Tensor;
 
 use super::config::{Config, Family};
-use super::names::Qkv;
+use super::names::{Classes, Qkv};
 use super::transformer::Transformer;
 use crate::error::Result;
-use crate::nn::{Linear, Module, Network, Norm, Part, Shape, Site, SublayerNorm};
+use crate::nn::{Bare, Linear, Module, Network, Norm, Part, Shape, Site, SublayerNorm};
 
 /// The modules that hold linears of `layer`.
 fn of_layer(config: &Config, layer: usize) -> Vec<Module> {
@@ -54,6 +54,23 @@ impl Network for Transformer {
         (0..self.config.shape.layers).flat_map(|layer| of_layer(&self.config, layer)).collect()
     }
 
+    fn embedding(&self) -> String {
+        let names = self.config.family.names();
+        format!("{}{}", names.trunk, names.embedding)
+    }
+
+    fn pooler(&self) -> Option<Module> {
+        let (names, shape) = (self.config.family.names(), &self.config.shape);
+        let Classes::First { dense, in_trunk: true, .. } = names.classes else { return None };
+        Some(Module {
+            path: format!("{}{dense}", names.trunk),
+            layer: shape.layers,
+            parts: vec![(Site::new(shape.layers, Part::Pooler), 0..shape.hidden)],
+            input: shape.hidden,
+            transposed: false,
+        })
+    }
+
     /// As AdapterHub names them.
     fn sublayer(&self, layer: usize, part: Part) -> String {
         let names = self.config.family.names();
@@ -84,7 +101,7 @@ impl Network for Transformer {
             Part::Gate => mlp.gate.as_ref(),
             Part::Up => Some(&mlp.up),
             Part::Down => Some(&mlp.down),
-            Part::Attention | Part::Mlp | Part::Head => None,
+            Part::Attention | Part::Mlp | Part::Pooler | Part::Head => None,
         }
     }
 
@@ -98,6 +115,6 @@ impl Network for Transformer {
     }
 
     fn words(&self, ids: &[u32]) -> Result<Tensor> {
-        self.look_up(ids)
+        self.look_up(ids, &Bare)
     }
 }

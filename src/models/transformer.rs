@@ -198,7 +198,7 @@ impl Transformer {
     /// What enters the first block: `(N, H)`, virtual rows in place.
     fn enter(&self, batch: &Batch, journey: &Journey) -> Result<Tensor> {
         let types = types(batch, journey.virtual_rows);
-        let words = self.embed(batch, journey.prompt.as_ref())?;
+        let words = self.embed(batch, journey)?;
         self.embedding.finish(words, &journey.positions, &types, &self.device)
     }
 
@@ -302,16 +302,17 @@ impl Transformer {
     }
 
     /// The word vectors of `ids`, `(n, H)`.
-    pub(super) fn look_up(&self, ids: &[u32]) -> Result<Tensor> {
+    pub(super) fn look_up(&self, ids: &[u32], adapter: &dyn Adapter) -> Result<Tensor> {
         let words = self.embedding.words.index_select(&Tensor::new(ids, &self.device)?, 0)?;
+        let words = adapter.words(ids, words)?;
         let scale = self.embedding.scale;
         Ok(if scale == 1.0 { words } else { (words * scale)? })
     }
 
     /// Word embeddings `(N, H)`, the adapter's rows before those of each sequence.
-    fn embed(&self, batch: &Batch, prompt: Option<&Tensor>) -> Result<Tensor> {
-        let words = self.look_up(&batch.ids)?;
-        match prompt {
+    fn embed(&self, batch: &Batch, journey: &Journey) -> Result<Tensor> {
+        let words = self.look_up(&batch.ids, journey.adapter)?;
+        match &journey.prompt {
             Some(prompt) => batch.packing.behind(prompt, &words),
             None => Ok(words),
         }

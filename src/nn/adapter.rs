@@ -16,6 +16,11 @@ pub trait Adapter: Send + Sync {
         Ok(None)
     }
 
+    /// The vectors of the tokens `ids`, given those of the table, `x` `(N, H)`.
+    fn words(&self, _ids: &[u32], x: Tensor) -> Result<Tensor> {
+        Ok(x)
+    }
+
     /// The output of `linear` on `x` `(N, in)`, `(N, out)`. The default is the frozen layer.
     fn linear(&self, linear: &Linear, x: &Tensor, _mode: Mode) -> Result<Tensor> {
         linear.frozen(x)

@@ -21,6 +21,12 @@ pub trait Network {
     /// Every module that holds linears of the blocks, in the order of the layers.
     fn modules(&self) -> Vec<Module>;
 
+    /// The module that holds the vectors of tokens.
+    fn embedding(&self) -> String;
+
+    /// The module between an encoder's first token and the head for its classes, where its files keep that in the trunk (BERT).
+    fn pooler(&self) -> Option<Module>;
+
     /// The module that stands for a sublayer of `layer`, [`Part::Attention`] or [`Part::Mlp`]: where bottlenecks are kept.
     fn sublayer(&self, layer: usize, part: Part) -> String;
 

@@ -33,6 +33,7 @@ impl Shape {
             Part::Up => Some((self.intermediate, self.hidden)),
             Part::Down => Some((self.hidden, self.intermediate)),
             Part::Head => Some((self.vocab, self.hidden)),
+            Part::Pooler => Some((self.hidden, self.hidden)),
             Part::Attention | Part::Mlp => None,
         }
     }

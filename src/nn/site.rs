@@ -18,6 +18,8 @@ pub enum Part {
     Attention,
     /// The MLP sublayer's output, before it joins the residual stream.
     Mlp,
+    /// The linear between an encoder's first token and the head for its classes; its layer is the one above the last.
+    Pooler,
     /// The output head; the layer number is 0 and means nothing.
     Head,
 }
@@ -44,6 +46,7 @@ impl fmt::Display for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let part = match self.part {
             Part::Head => return f.write_str("head"),
+            Part::Pooler => return f.write_str("pooler"),
             Part::Q => "q",
             Part::K => "k",
             Part::V => "v",

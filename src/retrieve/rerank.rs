@@ -11,7 +11,7 @@ use super::Hit;
 use crate::embed::in_passes;
 use crate::error::{Error, Result};
 use crate::models::{Batch, Classifier, Model, Transformer};
-use crate::nn::{Pass, Precision};
+use crate::nn::{Bare, Mode, Pass, Precision};
 use crate::text::tokenizer::{Pair, Tokenizer};
 
 /// Hits that are read again.
@@ -75,7 +75,7 @@ impl CrossEncoder {
             let together: Vec<&Pair> = group.iter().map(|&i| &pairs[i]).collect();
             let batch = Batch::of_pairs(&together);
             let hidden = self.transformer.forward(&batch, Pass::bare())?; // (N, H)
-            let logits = self.classifier.forward(&hidden, &batch)?.to_vec2::<f32>()?; // (B, C)
+            let logits = self.classifier.forward(&hidden, &batch, &Bare, Mode::Eval)?.to_vec2::<f32>()?; // (B, C)
             let score = |logits: &Vec<f32>| match logits[..] {
                 [no, yes] => yes - no,
                 _ => logits.first().copied().unwrap_or(f32::NAN),

@@ -53,7 +53,9 @@ impl<'a> Network<'a> {
                 let head = self.subject.model.transformer.head();
                 loss::cross_entropy(&hidden, &micro.targets, head)
             }
-            Some(classifier) => of_classes(&classifier.forward(&hidden, &micro.batch)?, micro),
+            Some(classifier) => {
+                of_classes(&classifier.forward(&hidden, &micro.batch, self.subject.adapter, mode)?, micro)
+            }
         }
     }
 
@@ -78,7 +80,8 @@ impl<'a> Network<'a> {
                 None => self.loss(micro, Mode::Eval)?,
                 Some(classifier) => {
                     let hidden = self.hidden(micro, Mode::Eval)?;
-                    let logits = classifier.forward(&hidden, &micro.batch)?; // (B, C)
+                    let logits =
+                        classifier.forward(&hidden, &micro.batch, self.subject.adapter, Mode::Eval)?; // (B, C)
                     let said = logits.argmax(D::Minus1)?.to_vec1::<u32>()?;
                     right +=
                         said.iter().zip(&micro.targets.ids).filter(|(said, class)| said == class).count();

@@ -1,6 +1,6 @@
 """Reference numbers from PEFT for adapters over the tiny models, and of bottlenecks as AdapterHub computes them.
 
-usage: make_adapters.py TINY_DIR SEED        (the files beside this script: `make_adapters.py tiny 11`)
+usage: make_adapters.py TINY_DIR SEED [CASE...]    (the files beside this script: `make_adapters.py tiny 11`)
 Reads TINY_DIR/<family>; writes TINY_DIR/<family>/adapters/<name>/{adapter_config.json,adapter_model.safetensors,io.safetensors}.
 Every trained tensor is random, none is zero. io holds input_ids, attention_mask, labels or y, logits or cls_logits, loss,
 grad.<parameter> for every trained parameter and, where a network writes the adapter's values, param.<parameter>.
@@ -13,7 +13,7 @@ from peft import (AdaptionPromptConfig, IA3Config, LoraConfig, PrefixTuningConfi
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
 
-root, seed = sys.argv[1], int(sys.argv[2])
+root, seed, chosen = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
 V = 307
 torch.manual_seed(seed)
 ids = torch.randint(3, V, (2, 7)); mask = torch.ones_like(ids); mask[1, 4:] = 0
@@ -40,11 +40,16 @@ cases = {
     "llama/lora_exclude": lora(target_modules=["q_proj", "v_proj"], exclude_modules=r".*\.1\..*"),
     "llama/lora_f16": lora(target_modules=["o_proj"]),
     "llama/lora_named": lora(target_modules=["v_proj"]),
+    "llama/lora_embedding": lora(target_modules=["q_proj", "embed_tokens"]),
+    "llama_untied/lora_embedding": lora(target_modules=["v_proj", "embed_tokens"], rank_pattern={"embed_tokens": 5}),
+    "gemma3/lora_embedding": lora(target_modules=["k_proj", "embed_tokens"], use_rslora=True),
     "gpt2/lora": lora(**gpt2),
     "gpt2/dora": lora(use_dora=True, **gpt2),
     "gpt2/ia3": ia3(target_modules=["c_attn", "mlp.c_proj"], feedforward_modules=["mlp.c_proj"], fan_in_fan_out=True),
     "bert/lora": lora(CLS, target_modules=["query", "value"]),
     "bert/lora_hidden": lora(HID, target_modules=["query", "value"]),
+    "bert/lora_pooler": lora(CLS, target_modules=["query", "dense"]),      # `dense` is the pooler's name as well
+    "bert/lora_hidden_biases": lora(HID, target_modules=["key"], bias="lora_only"),
     "bert/ia3": ia3(CLS, target_modules=["key", "value", "output.dense"], feedforward_modules=["output.dense"]),
     "distilbert/lora": lora(CLS, target_modules=["q_lin", "v_lin", "lin1", "lin2"], layers_to_transform=[2]),
     "distilbert/ia3": ia3(CLS, target_modules=["k_lin", "v_lin", "lin2"], feedforward_modules=["lin2"]),
@@ -100,6 +105,7 @@ def rename(d, family):
     json.dump(j, open(f"{d}/adapter_config.json", "w"), indent=1, sort_keys=True)
 
 for name, config in cases.items():
+    if chosen and name not in chosen: continue
     family, method = name.split("/")
     torch.manual_seed(seed + sum(map(ord, name)))
     d = f"{root}/{family}/adapters/{method}"
@@ -130,6 +136,7 @@ forms = {
 }
 curves = {"swish": torch.nn.functional.silu, "relu": torch.nn.functional.relu}
 for method, form in forms.items():
+    if chosen and f"bert/{method}" not in chosen: continue
     torch.manual_seed(seed + sum(map(ord, method)))
     d = f"{root}/bert/adapters/{method}"; shutil.rmtree(d, ignore_errors=True); os.makedirs(d)
     model = AutoModelForSequenceClassification.from_pretrained(f"{root}/bert", attn_implementation="eager").eval()

@@ -114,6 +114,9 @@ fn write_all(out: &Path) {
     for family in ["llama", "gpt2", "qwen2", "bert"] {
         let model = Model::load(&tiny(family), &Device::Cpu).unwrap();
         let task = if family == "bert" { Task::SeqCls } else { Task::CausalLm };
+        let files =
+            candle_core::safetensors::load(tiny(family).join("model.safetensors"), &Device::Cpu).unwrap();
+        let head: Tensors = files.into_iter().filter(|(name, _)| name.starts_with("classifier.")).collect();
         for (name, config) in methods() {
             let virtual_tokens = matches!(
                 config,
@@ -128,7 +131,8 @@ fn write_all(out: &Path) {
                 continue;
             }
             let dir = out.join(format!("{family}-{name}"));
-            let stored = stored(&config, &awkward(&config, &model.transformer), task);
+            let mut stored = stored(&config, &awkward(&config, &model.transformer), task);
+            stored.base = head.clone(); // as `tune` keeps it: PEFT wants the head of a classifier
             stored.write(&dir, &model.transformer, family).unwrap();
             let adapter =
                 stored.config.as_ref().unwrap().attach(&model.transformer, &stored.tensors).unwrap();
@@ -137,7 +141,9 @@ fn write_all(out: &Path) {
                 let pass = Pass { adapter: &*adapter, cache: None, mode: Mode::Eval };
                 let hidden = model.transformer.forward(&batch, pass).unwrap();
                 let logits = match &model.classifier {
-                    Some(head) if family == "bert" => head.forward(&hidden, &batch).unwrap(),
+                    Some(head) if family == "bert" => {
+                        head.forward(&hidden, &batch, &*adapter, Mode::Eval).unwrap()
+                    }
                     _ => model.transformer.logits(&hidden).unwrap(),
                 };
                 let row_ids = Tensor::new(*ids, &Device::Cpu).unwrap();

@@ -115,6 +115,14 @@ fn values_that_are_not_finite_and_shapes_that_do_not_fit_are_named() {
         let said = folder.refusal();
         assert!(said.contains("layers.1.self_attn.q_proj.lora_B") && said.contains("finite"), "{said}");
     }
+    // A tensor of the base that was trained with the adapter.
+    let folder = Folder::new(&lora());
+    folder.change_values(|tensors| {
+        let bias = Tensor::new(&[f32::NAN; 48], &Device::Cpu).unwrap();
+        tensors.insert("base_model.model.model.norm.weight".to_owned(), bias);
+    });
+    let said = folder.refusal();
+    assert!(said.contains("`model.norm.weight`") && said.contains("finite"), "{said}");
     let folder = Folder::new(&lora());
     folder.change_values(|tensors| {
         let turned = tensors[UP].t().unwrap().contiguous().unwrap();

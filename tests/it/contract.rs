@@ -121,7 +121,8 @@ impl Case {
             let targets = Targets::next_token(&labels, &batch.packing);
             return cross_entropy(&hidden, &targets, self.model.transformer.head()).unwrap();
         }
-        let logits = self.model.classifier.as_ref().unwrap().forward(&hidden, &batch).unwrap();
+        let head = self.model.classifier.as_ref().unwrap();
+        let logits = head.forward(&hidden, &batch, adapter, Mode::Eval).unwrap();
         let targets = Targets { rows: vec![0, 1, 2], ids: vec![2, 0, 1] };
         cross_entropy(&logits, &targets, |logits: &Tensor| Ok(logits.clone())).unwrap()
     }
@@ -493,6 +494,14 @@ impl Network for SmolLm2 {
             Module { path, layer, parts, input, transposed: false }
         };
         (0..30).flat_map(|layer| parts.map(|(part, name)| module(layer, part, name))).collect()
+    }
+
+    fn embedding(&self) -> String {
+        "model.embed_tokens".to_owned()
+    }
+
+    fn pooler(&self) -> Option<Module> {
+        None
     }
 
     fn sublayer(&self, layer: usize, part: Part) -> String {

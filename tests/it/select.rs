@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::{Device, Tensor};
 use incontext::models::{Batch, Goal, Model, NewHead, Selected, Selection};
 use incontext::nn::loss::{self, Targets};
-use incontext::nn::{Params, Pass};
+use incontext::nn::{Bare, Mode, Params, Pass};
 use incontext::train::{Row, Rows, Subject, TrainConfig, train};
 
 use crate::golden::{DECODERS, ENCODERS, SEQUENCES, tiny};
@@ -27,7 +27,8 @@ fn gradients(model: &Model, params: &Params, goal: Goal) -> BTreeMap<String, Ten
             loss::cross_entropy(&hidden, &targets, model.transformer.head()).unwrap()
         }
         _ => {
-            let logits = model.classifier.as_ref().unwrap().forward(&hidden, &batch).unwrap();
+            let logits =
+                model.classifier.as_ref().unwrap().forward(&hidden, &batch, &Bare, Mode::Eval).unwrap();
             let count = logits.dim(0).unwrap() as u32;
             let targets = Targets { rows: (0..count).collect(), ids: (0..count).map(|i| i % 3).collect() };
             loss::cross_entropy(&logits, &targets, |logits: &Tensor| Ok(logits.clone())).unwrap()

@@ -150,46 +150,57 @@ fn copy(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
 }
 
 /// What is known of an adapter without its values.
-fn known(name: &str, settings: &Settings) -> Result<(Adapted, Option<AdapterConfig>, String, u64)> {
-    let adapter = Adapted::find(name, settings)?;
-    let (config, base) = describe(&adapter.dir)?;
-    let own = adapter.about.as_ref().map(|about| about.base.clone()).filter(|base| !base.is_empty());
-    let bytes = size(&adapter.dir)?;
-    Ok((adapter, config, own.or(base).unwrap_or_default(), bytes))
+struct Known {
+    adapter: Adapted,
+    config: Option<AdapterConfig>,
+    method: String,
+    base: String,
+    bytes: u64,
 }
 
+impl Known {
+    fn of(name: &str, settings: &Settings) -> Result<Self> {
+        let adapter = Adapted::find(name, settings)?;
+        let (config, base) = describe(&adapter.dir)?;
+        let own = adapter.about.as_ref().map(|about| about.base.clone()).filter(|base| !base.is_empty());
+        let (method, bytes) = (adapter.method(config.as_ref()), size(&adapter.dir)?);
+        Ok(Self { adapter, config, method, base: own.or(base).unwrap_or_default(), bytes })
+    }
+}
+
+/// One that is damaged is listed as such and hides no other.
 fn list(as_json: bool, settings: &Settings, printer: &Printer) -> Result<()> {
     let used = settings.get(Key::Adapter, None).value;
     let names = settings.adapters().names()?;
-    let mut rows = Vec::new();
-    for name in &names {
-        let (adapter, config, base, bytes) = known(name, settings)?;
-        let method = adapter.method(config.as_ref());
-        rows.push((name, method, base, bytes, adapter.about.map(|about| about.trained_parameters)));
-    }
+    let rows: Vec<_> = names.iter().map(|name| (name, Known::of(name, settings))).collect();
     if as_json {
-        let rows: Vec<_> = rows
-            .iter()
-            .map(|(name, method, base, bytes, trained)| {
+        let row = |(name, known): &(&String, Result<Known>)| match known {
+            Ok(Known { adapter, method, base, bytes, .. }) => {
+                let trained = adapter.about.as_ref().map(|about| about.trained_parameters);
                 json!({ "name": name, "method": method, "base": base, "bytes": bytes,
                     "trained_parameters": trained, "used": **name == used })
-            })
-            .collect();
-        return printer.json(&rows);
+            }
+            Err(error) => json!({ "name": name, "damaged": error.to_string(), "used": **name == used }),
+        };
+        return printer.json(&rows.iter().map(row).collect::<Vec<_>>());
     }
     if rows.is_empty() {
         printer.note("no adapters here; make one with `incontext tune`, or bring one with `incontext adapters import DIR`");
     }
-    for (name, method, base, bytes, _) in rows {
+    for (name, known) in rows {
         let mark = if *name == used { '*' } else { ' ' };
-        printer.line(format!("{mark} {name:24} {method:14} {:>8}  {base}", bytes::size(bytes)))?;
+        printer.line(match known {
+            Ok(Known { method, base, bytes, .. }) => {
+                format!("{mark} {name:24} {method:14} {:>8}  {base}", bytes::size(bytes))
+            }
+            Err(error) => format!("{mark} {name:24} damaged: {error}"),
+        })?;
     }
     Ok(())
 }
 
 fn show(name: &str, as_json: bool, settings: &Settings, printer: &Printer) -> Result<()> {
-    let (adapter, config, base, bytes) = known(name, settings)?;
-    let method = adapter.method(config.as_ref());
+    let Known { adapter, config, method, base, bytes } = Known::of(name, settings)?;
     if as_json {
         return printer
             .json(&json!({ "name": name, "folder": adapter.dir, "method": method, "config": config,

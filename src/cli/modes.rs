@@ -69,14 +69,18 @@ pub fn run(command: &Modes, settings: &Settings, printer: &Printer) -> Result<En
     ];
     let fingerprint = weights.as_ref().map(|model| models::fingerprint(&model.path)).transpose()?;
     for name in settings.adapters().names()? {
-        let adapter = Adapted::find(&name, settings)?;
-        let (config, _) = describe(&adapter.dir)?;
-        let method = adapter.method(config.as_ref());
-        let about = adapter.about.unwrap_or_default();
-        let obstacle = match &fingerprint {
-            None => obstacle.clone(),
-            Some(found) => (!about.fits(found)).then(|| format!("made on `{}`", about.base)),
+        let known = Adapted::find(&name, settings)
+            .and_then(|adapter| describe(&adapter.dir).map(|(config, _)| (adapter, config)));
+        let (method, unfit) = match known {
+            Ok((adapter, config)) => {
+                let method = adapter.method(config.as_ref());
+                let about = adapter.about.unwrap_or_default();
+                let fits = fingerprint.as_ref().is_none_or(|found| about.fits(found));
+                (method, (!fits).then(|| format!("made on `{}`", about.base)))
+            }
+            Err(error) => ("adapter".to_owned(), Some(format!("it is damaged: {error}"))),
         };
+        let obstacle = obstacle.clone().or(unfit);
         let what = format!("{method}: --adapter {name}, or incontext use {name}");
         modes.push(Mode { used: used == name, what, obstacle, name });
     }

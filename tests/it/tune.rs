@@ -89,6 +89,17 @@ fn every_method_learns_and_is_asked_by_its_name_and_the_base_stays_as_it_was() {
     assert_eq!(asked(&[]), before, "removing what is in use goes back to the base");
     let listed = folder.ok(&["adapters", "list", "--json"]).json();
     assert_eq!(listed.as_array().unwrap().len(), 8);
+    // One that is damaged hides none of the others.
+    fs::write(folder.at(".incontext/adapters/ia3/adapter_config.json"), "{").unwrap();
+    let listed = folder.ok(&["adapters", "list", "--json"]).json();
+    let listed = listed.as_array().unwrap();
+    let damaged: Vec<&Value> = listed.iter().filter(|row| row["damaged"].is_string()).collect();
+    assert!(listed.len() == 8 && damaged.len() == 1 && damaged[0]["name"] == "ia3", "{listed:#?}");
+    let modes = folder.ok(&["modes", "--model", &model, "--json"]).json();
+    let modes = modes["modes"].as_array().unwrap();
+    let of = |name: &str| modes.iter().find(|mode| mode["name"] == name).unwrap();
+    assert!(of("ia3")["obstacle"].as_str().unwrap().contains("damaged"), "{modes:#?}");
+    assert_eq!(of("prefix")["possible"], true);
 }
 
 #[test]

@@ -5,60 +5,181 @@
 //! on queries and values), `lora-all`, `soft-prompt`, `prefix`, `llama-adapter`, `llama-adapter-10` (the ten highest layers; the
 //! layers below are computed in the first step only), `houlsby`, `ia3` and `full`. One method a process, because the most memory a
 //! process has held is a part of the answer. Without arguments, `lora 4 128`.
+//!
+//! Rows of a person's file are measured in two steps, so that both programs train on the same ids:
+//!
+//! ```text
+//! cargo bench --bench training -- rows EXAMPLES.jsonl ROWS.jsonl      # as `tune` would lay them out
+//! cargo bench --bench training -- lora 8 ROWS.jsonl                   # real lengths, loss on the answers only
+//! cargo bench --bench training -- curve ROWS.jsonl FOLDER 200         # 200 losses of LoRA, and where it started
+//! ```
 
 mod common;
 
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::Instant;
 
 use candle_core::Device;
 use incontext::adapters::{
-    AdapterConfig, Bottleneck, Ia3, LlamaAdapter, Lora, Placement, Prefix, SoftPrompt, Start, Targets,
-    Tensors,
+    AdapterConfig, Bottleneck, Ia3, LlamaAdapter, Lora, Placement, Prefix, SoftPrompt, Start, Stored,
+    Targets, Task, Tensors,
 };
 use incontext::hub;
 use incontext::models::Model;
-use incontext::nn::Params;
-use incontext::train::{Event, Row, Rows, Schedule, Subject, TrainConfig, train};
+use incontext::nn::{Adapter, Params};
+use incontext::text::records::Source;
+use incontext::train::{Event, Reading, Row, Rows, Schedule, Subject, TrainConfig, train};
+use serde_json::{Value, json};
 
-/// Timed steps; one more warms up.
+/// Timed steps over one batch; one more warms up.
 const STEPS: usize = 5;
+
+/// Timed steps over rows of a file, which differ in length; one more warms up.
+const REAL_STEPS: usize = 20;
 
 fn main() {
     common::one_pool();
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let method = words.first().map_or("lora", String::as_str);
-    let number = |at: usize, otherwise| {
-        words.get(at).map_or(otherwise, |word| word.parse().expect("METHOD BATCH LENGTH"))
-    };
-    let (batch, length) = (number(1, 4), number(2, 128));
     let Ok(found) = hub::resolve(hub::DEFAULT_GENERATOR) else {
         println!("skipped: the default generator is not on this machine");
         return;
     };
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["rows", examples, rows] => write_rows(&found.path, examples.as_ref(), rows.as_ref()),
+        ["curve", rows, folder, steps] => {
+            curve(&found.path, rows.as_ref(), folder.as_ref(), steps.parse().expect("a number of steps"));
+        }
+        [method, batch, length] => speed(&found.path, method, batch.parse().expect("a batch"), length),
+        [] => speed(&found.path, "lora", 4, "128"),
+        _ => panic!(
+            "METHOD BATCH LENGTH|ROWS.jsonl, rows EXAMPLES.jsonl ROWS.jsonl, or curve ROWS.jsonl FOLDER STEPS"
+        ),
+    }
+}
+
+/// How fast `method` trains on texts of `length` random tokens, or on the rows of a file.
+fn speed(model: &Path, method: &str, batch: usize, length: &str) {
     let case = format!("{method} {batch} x {length}");
-    if method == "full" {
-        let (model, params) = Model::load_trainable(&found.path, &Device::Cpu).expect("loads");
-        return measure(&case, &Subject::new("benchmark", &model, &params), batch, length);
-    }
-    let model = Model::load(&found.path, &Device::Cpu).expect("loads");
-    let network = &model.transformer;
-    let config = config(method);
-    let mut params = Params::new();
-    let start = Start { seed: 1, ..Start::default() };
-    for (name, tensor) in config.start(network, &start).expect("starts") {
-        params.insert(&name, &tensor).expect("is new");
-    }
-    let variables: Tensors =
-        params.iter().map(|(name, var)| (name.to_owned(), var.as_tensor().clone())).collect();
-    let adapter = config.attach(network, &variables).expect("attaches");
-    let subject = Subject {
-        adapter: &*adapter,
-        untouched: config.untouched(network).expect("acts somewhere"),
-        still: &|name| config.still_at_start(name),
-        ..Subject::new("benchmark", &model, &params)
+    let (rows, steps) = match length.parse::<usize>() {
+        Ok(length) => {
+            let ids = common::ids(batch * length, 49_000);
+            (ids.chunks(length).map(|ids| Row::from_ids(&[], ids)).collect(), STEPS)
+        }
+        Err(_) => (read_rows(length.as_ref()), REAL_STEPS),
     };
-    measure(&case, &subject, batch, length);
+    let rows = Rows::new(rows, Vec::new());
+    if method == "full" {
+        let (model, params) = Model::load_trainable(model, &Device::Cpu).expect("loads");
+        return measure(&case, &Subject::new("benchmark", &model, &params), &rows, batch, steps);
+    }
+    let model = Model::load(model, &Device::Cpu).expect("loads");
+    let started = Started::new(&model, config(method));
+    measure(&case, &started.subject(&model), &rows, batch, steps);
+}
+
+/// An adapter where it starts, as variables.
+struct Started {
+    config: AdapterConfig,
+    params: Params,
+    adapter: std::sync::Arc<dyn Adapter>,
+    untouched: usize,
+    still: Box<dyn Fn(&str) -> bool + Sync>,
+}
+
+impl Started {
+    fn new(model: &Model, config: AdapterConfig) -> Self {
+        let network = &model.transformer;
+        let mut params = Params::new();
+        let start = Start { seed: 1, ..Start::default() };
+        for (name, tensor) in config.start(network, &start).expect("starts") {
+            params.insert(&name, &tensor).expect("is new");
+        }
+        let adapter = config.attach(network, &variables(&params)).expect("attaches");
+        let untouched = config.untouched(network).expect("acts somewhere");
+        let of = config.clone();
+        Self { params, adapter, untouched, still: Box::new(move |name| of.still_at_start(name)), config }
+    }
+
+    fn subject<'a>(&'a self, model: &'a Model) -> Subject<'a> {
+        Subject {
+            adapter: &*self.adapter,
+            untouched: self.untouched,
+            still: &self.still,
+            ..Subject::new("benchmark", model, &self.params)
+        }
+    }
+}
+
+fn variables(params: &Params) -> Tensors {
+    params.iter().map(|(name, var)| (name.to_owned(), var.as_tensor().clone())).collect()
+}
+
+/// The ids of every example, and how many of the last of them are learned.
+fn write_rows(model: &Path, examples: &Path, rows: &Path) {
+    let tokenizer = Model::load(model, &Device::Cpu).expect("loads").tokenizer.expect("writes");
+    let read =
+        Reading::new(&tokenizer, 1024).read(&Source::read(examples).expect("can be read")).expect("rows");
+    let line = |row: &Row| json!({ "ids": row.ids, "learned": row.targets() }).to_string() + "\n";
+    std::fs::write(rows, read.rows.iter().map(line).collect::<String>()).expect("can be written");
+}
+
+fn read_rows(path: &Path) -> Vec<Row> {
+    let text = std::fs::read_to_string(path).expect("can be read");
+    let row = |line: &str| {
+        let row: Value = serde_json::from_str(line).expect("a row a line");
+        let ids: Vec<u32> = serde_json::from_value(row["ids"].clone()).expect("ids");
+        let learned = row["learned"].as_u64().expect("a number") as usize;
+        let (prompt, answer) = ids.split_at(ids.len() - learned);
+        Row::from_ids(prompt, answer)
+    };
+    text.lines().map(row).collect()
+}
+
+/// The losses of LoRA over the rows in their order, 8 a step, and the adapter it started as: what somebody else's trainer
+/// needs to do the same.
+fn curve(model: &Path, rows: &Path, folder: &Path, steps: usize) {
+    let model = Model::load(model, &Device::Cpu).expect("loads");
+    let network = &model.transformer;
+    let started = Started::new(&model, config("lora"));
+    let tensors = variables(&started.params)
+        .into_iter()
+        .map(|(name, tensor)| (name, tensor.copy().expect("copies")))
+        .collect();
+    let stored = Stored {
+        config: Some(started.config.clone()),
+        tensors,
+        base: Tensors::new(),
+        task: Task::CausalLm,
+        about: None,
+        base_name: Some(hub::DEFAULT_GENERATOR.to_owned()),
+    };
+    stored.write(&folder.join("start"), network, "llama").expect("can be written");
+    let config = steady(8, steps, 5e-4);
+    let mut losses = Vec::new();
+    let mut on = |event| {
+        if let Event::Step(step) = event {
+            losses.push(step.loss);
+        }
+        ControlFlow::Continue(())
+    };
+    train(&started.subject(&model), &Rows::new(read_rows(rows), Vec::new()), &config, None, &mut on)
+        .expect("trains");
+    std::fs::write(folder.join("losses.json"), json!(losses).to_string()).expect("can be written");
+    println!("{} losses, from {:.6} to {:.6}", losses.len(), losses[0], losses[losses.len() - 1]);
+}
+
+/// Rows in their order, at one rate.
+fn steady(batch_size: usize, steps: usize, learning_rate: f64) -> TrainConfig {
+    TrainConfig {
+        steps: Some(steps),
+        batch_size,
+        learning_rate,
+        warmup: 0.0,
+        schedule: Schedule::Constant,
+        shuffle: false,
+        ..TrainConfig::default()
+    }
 }
 
 fn config(method: &str) -> AdapterConfig {
@@ -82,37 +203,28 @@ fn config(method: &str) -> AdapterConfig {
     }
 }
 
-/// Steps over the same rows, an epoch each, so that what is kept between epochs is kept from the first step on.
-fn measure(case: &str, subject: &Subject, batch: usize, length: usize) {
-    let ids = common::ids(batch * length, 49_000);
-    let rows = ids.chunks(length).map(|ids| Row::from_ids(&[], ids)).collect();
-    let config = TrainConfig {
-        steps: Some(STEPS + 1),
-        batch_size: batch,
-        learning_rate: 1e-4,
-        warmup: 0.0,
-        schedule: Schedule::Constant,
-        shuffle: false,
-        ..TrainConfig::default()
-    };
-    let mut seconds = Vec::new();
+/// One step to warm up, and the timed ones. A batch that makes an epoch is computed again and again, so that what is kept
+/// between epochs is kept from the first step on.
+fn measure(case: &str, subject: &Subject, rows: &Rows, batch: usize, steps: usize) {
+    let mut timings = Vec::new();
     let mut begun = Instant::now();
     let mut on = |event| {
-        if matches!(event, Event::Step(_)) {
-            seconds.push(begun.elapsed().as_secs_f64());
+        if let Event::Step(step) = event {
+            timings.push((begun.elapsed().as_secs_f64(), step.tokens));
         }
         begun = Instant::now();
         ControlFlow::Continue(())
     };
-    train(subject, &Rows::new(rows, Vec::new()), &config, None, &mut on).expect("trains");
-    let timed = &mut seconds[1..];
-    timed.sort_by(f64::total_cmp);
-    let rate = |seconds: f64| (batch * length) as f64 / seconds;
+    train(subject, rows, &steady(batch, steps + 1, 1e-4), None, &mut on).expect("trains");
+    let timed = &timings[1..];
+    let mut rates: Vec<f64> = timed.iter().map(|&(seconds, tokens)| tokens as f64 / seconds).collect();
+    rates.sort_by(f64::total_cmp);
+    let seconds: f64 = timed.iter().map(|timing| timing.0).sum();
     println!(
         "{case}: {:.1} tokens/s  ({:.0} ms a step; at best {:.1}; {} values trained)",
-        rate(timed[STEPS / 2]),
-        timed[STEPS / 2] * 1e3,
-        rate(timed[0]),
+        rates[steps / 2],
+        seconds / steps as f64 * 1e3,
+        rates[steps - 1],
         subject.params.count(),
     );
     common::report_memory();

@@ -1,13 +1,17 @@
 """The cases of `cargo bench --bench training`, by PyTorch and PEFT, on 2 threads.
 
-usage: python train_step.py METHOD BATCH LENGTH MODEL_DIR
+usage: python train_step.py METHOD BATCH LENGTH|ROWS.jsonl MODEL_DIR
+       python train_step.py curve ROWS.jsonl FOLDER MODEL_DIR
 needs: pip install torch transformers peft
 
-METHOD as in the benchmark. MODEL_DIR is a Hugging Face directory of the model, in 32-bit floats; one of a GGUF file is made by
+METHOD as in the benchmark. ROWS.jsonl are rows that the benchmark wrote: their batches are padded on the right to the longest
+of each, labels are -100 wherever nothing is learned, and a second counts tokens, not padding. `curve` trains the adapter in FOLDER
+that the benchmark's `curve` began with on the same batches, and holds the losses against its own. MODEL_DIR is a Hugging Face directory of the model, in 32-bit floats; one of a GGUF file is made by
 `python train_step.py convert FOLDER FILE.gguf MODEL_DIR` (pip install gguf). A bottleneck adapter (Houlsby) is not among PEFT's
 methods, so it is written out here: two linears and SiLU behind attention and behind the MLP, H / 16 wide.
 """
 
+import json
 import os
 import resource
 import statistics
@@ -18,7 +22,7 @@ import peft
 import torch
 from transformers import AutoModelForCausalLM
 
-STEPS = 5
+STEPS, REAL_STEPS = 5, 20
 
 
 class Bottleneck(torch.nn.Module):
@@ -64,32 +68,92 @@ def adapted(model, method):
     return peft.get_peft_model(model, config)
 
 
-def main(method, batch, length, folder):
-    batch, length = int(batch), int(length)
+def read_rows(path):
+    with open(path) as lines:
+        return [json.loads(line) for line in lines]
+
+
+def padded(rows):
+    """Ids, mask and labels of a batch, as people train: every row as long as the longest."""
+    longest = max(len(row["ids"]) for row in rows)
+    ids, mask, labels = (torch.full((len(rows), longest), fill) for fill in (0, 0, -100))
+    for at, row in enumerate(rows):
+        length = len(row["ids"])
+        ids[at, :length] = torch.tensor(row["ids"])
+        mask[at, :length] = 1
+        labels[at, length - row["learned"] : length] = ids[at, length - row["learned"] : length]
+    return ids, mask, labels
+
+
+def batches(length, batch, steps):
+    """Batches, and how many tokens each holds; after the last row comes the first."""
+    if length.isdigit():
+        ids = torch.randint(10, 49000, (batch, int(length)))
+        return [((ids, torch.ones_like(ids), ids), ids.numel())] * steps
+    rows = read_rows(length)
+    an_epoch = -(-len(rows) // batch)
+    steps = [rows[at % an_epoch * batch :][:batch] for at in range(steps)]
+    return [(padded(rows), sum(len(row["ids"]) for row in rows)) for rows in steps]
+
+
+def trained(model):
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def step(model, optimiser, batch):
+    ids, mask, labels = batch
+    optimiser.zero_grad()
+    loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(trained(model), 1.0)
+    optimiser.step()
+    return loss.item()
+
+
+def load(folder):
     torch.set_num_threads(int(os.environ.get("THREADS", "2")))
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     model.config.use_cache = False
-    model = adapted(model, method).train()
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=1e-4)
-    ids = torch.randint(10, 49000, (batch, length))
-    mask = torch.ones_like(ids)
-    seconds = []
-    for _ in range(STEPS + 1):
+    return model
+
+
+def speed(method, batch, length, folder):
+    model = adapted(load(folder), method).train()
+    optimiser = torch.optim.AdamW(trained(model), lr=1e-4)
+    steps = (STEPS if length.isdigit() else REAL_STEPS) + 1
+    rates = []
+    for inputs, tokens in batches(length, int(batch), steps):
         start = time.perf_counter()
-        optimiser.zero_grad()
-        model(input_ids=ids, attention_mask=mask, labels=ids).loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimiser.step()
-        seconds.append(time.perf_counter() - start)
-    rate = batch * length / statistics.median(seconds[1:])
-    print(f"{method} {batch} x {length}: {rate:.1f} tokens/s  ({sum(p.numel() for p in trained)} values trained)")
+        step(model, optimiser, inputs)
+        rates.append(tokens / (time.perf_counter() - start))
+    rate = statistics.median(rates[1:])
+    count = sum(parameter.numel() for parameter in trained(model))
+    print(f"{method} {batch} x {length}: {rate:.1f} tokens/s  ({count} values trained)")
     print(f"peak memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+
+
+def curve(rows, folder, base):
+    with open(os.path.join(folder, "losses.json")) as file:
+        theirs = json.load(file)
+    model = peft.PeftModel.from_pretrained(load(base), os.path.join(folder, "start"), is_trainable=True).train()
+    optimiser = torch.optim.AdamW(trained(model), lr=5e-4, weight_decay=0.0)
+    losses = [step(model, optimiser, batch) for batch, _ in batches(rows, 8, len(theirs))]
+    apart = [abs(a - b) for a, b in zip(losses, theirs)]
+    print(f"losses from {losses[0]:.6f} to {losses[-1]:.6f}")
+    for steps in (20, len(apart)):
+        print(f"{steps} steps: at most {max(apart[:steps]):.2e} apart")
 
 
 if sys.argv[1] == "convert":
     folder, file, out = sys.argv[2:]
-    AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.float32).save_pretrained(out)
+    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.float32)
+    # The weights are expanded: transformers would not write what it takes for quantised.
+    model.hf_quantizer = None
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.save_pretrained(out)
+elif sys.argv[1] == "curve":
+    curve(*sys.argv[2:])
 else:
-    main(*sys.argv[1:])
+    speed(*sys.argv[1:])

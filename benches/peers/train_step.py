@@ -141,7 +141,7 @@ def curve(rows, folder, base):
     losses = [step(model, optimiser, batch) for batch, _ in batches(rows, 8, len(theirs))]
     apart = [abs(a - b) for a, b in zip(losses, theirs)]
     print(f"losses from {losses[0]:.6f} to {losses[-1]:.6f}")
-    for steps in (20, len(apart)):
+    for steps in sorted({min(20, len(apart)), len(apart)}):
         print(f"{steps} steps: at most {max(apart[:steps]):.2e} apart")
 
 

@@ -115,7 +115,8 @@ fn writing_with_small_integers_keeps_the_perplexity() {
     let text =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/answering.md")).unwrap();
     let mut ids = model.tokenizer.as_ref().unwrap().encode(&text, false).unwrap();
-    ids.truncate(300);
+    // Few tokens are noisy: without AVX-512 the change was 1.3 % over 300, and 0.2 % over 2,000 (`benches/perplexity.rs`).
+    ids.truncate(1_500);
     let next = |logits: &Tensor, ids: &[u32]| -> f32 {
         let ids = Tensor::new(ids, &Device::Cpu).unwrap().unsqueeze(1).unwrap();
         let log_probabilities = candle_nn::ops::log_softmax(logits, D::Minus1).unwrap();
@@ -137,7 +138,6 @@ fn writing_with_small_integers_keeps_the_perplexity() {
         ids.windows(2).map(row).sum()
     });
     let change = ((exact - written) / (ids.len() - 1) as f32).exp() - 1.0;
-    // So few tokens are noisy: 1.3 % without AVX-512. The promise of 1 % is of 2,000 tokens (`benches/perplexity.rs`).
-    assert!(change.abs() < 0.02, "the perplexity changes by {} %", 100.0 * change);
+    assert!(change.abs() < 0.01, "the perplexity changes by {} %", 100.0 * change);
     assert_ne!(exact, written, "small integers were used");
 }

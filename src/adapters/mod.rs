@@ -127,7 +127,8 @@ impl AdapterConfig {
         }
     }
 
-    /// The same without targets that the network does not have, for files whose tool is not so strict.
+    /// The same without targets that the network does not have, for files whose tool is not so strict, and with those outside the
+    /// blocks that `tensors` hold values for.
     fn known_to(self, network: &dyn Network, tensors: &Tensors) -> Self {
         match self {
             Self::Lora(lora) => {

@@ -67,6 +67,26 @@ pub fn micros(data: &[Row], chosen: &[usize], most: usize) -> Vec<Micro> {
     micros
 }
 
+impl Micro {
+    /// The same rows in `parts` of about as many tokens each, to be computed side by side; whole where there are fewer rows.
+    pub fn split(self, data: &[Row], parts: usize) -> Vec<Self> {
+        if parts < 2 || self.rows.len() < parts {
+            return vec![self];
+        }
+        let length = |row: usize| data[row].ids.len();
+        let mut longest_first = self.rows;
+        longest_first.sort_by_key(|&row| std::cmp::Reverse(length(row)));
+        let mut shares = vec![(0, Vec::new()); parts];
+        for row in longest_first {
+            if let Some((tokens, rows)) = shares.iter_mut().min_by_key(|(tokens, _)| *tokens) {
+                *tokens += length(row);
+                rows.push(row);
+            }
+        }
+        shares.into_iter().map(|(_, rows)| Self::of(data, &rows)).collect()
+    }
+}
+
 /// The rows of each step of one epoch.
 pub fn epoch(data: &[Row], config: &TrainConfig, epoch: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..data.len()).collect();
@@ -136,6 +156,24 @@ mod tests {
         assert_eq!(rows, [vec![0, 1], vec![2], vec![3], vec![4]]);
         assert_eq!(pieces[0].targets, Targets { rows: vec![1, 5], ids: vec![2, 2] });
         assert_eq!(pieces[0].batch.packing.rows(), 7);
+    }
+
+    #[test]
+    fn a_piece_is_split_evenly_and_loses_no_row() {
+        let data = data([30, 4, 12, 9, 5, 11]);
+        let whole = || micros(&data, &[0, 1, 2, 3, 4, 5], 100).remove(0);
+        for parts in 2..=6 {
+            let split = whole().split(&data, parts);
+            assert_eq!(split.len(), parts);
+            let mut rows: Vec<usize> = split.iter().flat_map(|part| part.rows.clone()).collect();
+            rows.sort_unstable();
+            assert_eq!(rows, [0, 1, 2, 3, 4, 5]);
+            let most = split.iter().map(|part| part.batch.packing.rows()).max().unwrap();
+            assert_eq!(most, if parts == 2 { 36 } else { 30 });
+            assert_eq!(split.iter().map(|part| part.targets.ids.len()).sum::<usize>(), 6);
+        }
+        assert_eq!(whole().split(&data, 7).len(), 1, "no thread without a row");
+        assert_eq!(whole().split(&data, 1)[0].rows, [0, 1, 2, 3, 4, 5]);
     }
 
     #[test]

@@ -8,29 +8,38 @@ use crate::error::{Error, Result};
 use crate::nn::Params;
 
 /// A gradient for each parameter, in the order of their names.
+#[derive(Default)]
 pub struct Gradients {
     sums: Vec<Option<Tensor>>,
-    /// Whether more will be added: a tensor of autograd's may share its values with another and is not changed in place.
-    several: bool,
+    /// Whether they may be changed in place: a tensor of autograd's may share its values with another.
+    own: bool,
 }
 
 impl Gradients {
-    /// Of a step in so many pieces.
-    pub fn new(params: &Params, pieces: usize) -> Self {
-        Self { sums: vec![None; params.iter().count()], several: pieces > 1 }
+    /// What one piece contributes.
+    pub fn of(params: &Params, store: &mut GradStore) -> Result<Self> {
+        let found = params.iter().map(|(_, var)| store.remove(var).map(|g| g.contiguous()).transpose());
+        Ok(Self { sums: found.collect::<candle_core::Result<_>>()?, own: false })
     }
 
-    /// Adds what one piece contributes.
-    pub fn add(&mut self, params: &Params, store: &mut GradStore) -> Result<()> {
-        for (sum, (_, var)) in self.sums.iter_mut().zip(params.iter()) {
-            let Some(gradient) = store.remove(var) else { continue };
-            let gradient = gradient.contiguous()?;
+    /// Adds what another piece of the same step contributes.
+    pub fn add(&mut self, other: Self) -> Result<()> {
+        if self.sums.is_empty() {
+            *self = other;
+            return Ok(());
+        }
+        for (sum, other) in self.sums.iter_mut().zip(other.sums) {
+            let Some(other) = other else { continue };
             match sum {
-                Some(sum) => values::add(sum, &gradient)?,
-                None if self.several => *sum = Some(gradient.copy()?),
-                None => *sum = Some(gradient),
+                Some(sum) if self.own => values::add(sum, &other)?,
+                Some(sum) => {
+                    *sum = sum.copy()?;
+                    values::add(sum, &other)?;
+                }
+                None => *sum = Some(if self.own { other.copy()? } else { other }),
             }
         }
+        self.own = true;
         Ok(())
     }
 

@@ -80,7 +80,7 @@ use crate::files;
 use crate::nn::Mode;
 use checkpoint::{Checkpoint, Run, Snapshot, State};
 use gradients::Gradients;
-use network::Network;
+use network::{Network, side_by_side};
 use optim::AdamW;
 use report::Log;
 
@@ -297,21 +297,33 @@ impl<'a> Trainer<'a> {
     }
 
     /// The loss over the rows numbered `chosen` and its gradients, piece by piece; of no use where the loss is no number.
-    fn gather(&mut self, chosen: &[usize], number: usize) -> Result<(f64, Gradients)> {
+    fn gather(&self, chosen: &[usize], number: usize) -> Result<(f64, Gradients)> {
         let pieces = batch::micros(self.rows.all(), chosen, self.config.micro_tokens);
         let targets: usize = pieces.iter().map(|piece| piece.targets.ids.len()).sum();
-        let params = self.network.subject.params;
-        let mut gradients = Gradients::new(params, pieces.len());
-        let mut loss = 0.0;
-        for (at, piece) in pieces.iter().enumerate() {
-            let mode = Mode::Train { seed: self.config.seed, step: number as u64, micro_batch: at as u64 };
-            let share = piece.targets.ids.len() as f64 / targets as f64;
-            let part = (self.network.loss(piece, mode)? * share)?;
-            loss += f64::from(part.to_scalar::<f32>()?);
+        let (network, params) = (&self.network, self.network.subject.params);
+        let (mut gradients, mut loss, mut before) = (Gradients::default(), 0.0, 0);
+        for piece in pieces {
+            let parts = network.parts(piece, true);
+            let computed = side_by_side(&parts, |at, part| {
+                let micro_batch = (before + at) as u64;
+                let mode = Mode::Train { seed: self.config.seed, step: number as u64, micro_batch };
+                let share = part.targets.ids.len() as f64 / targets as f64;
+                let loss = (network.loss(part, mode)? * share)?;
+                let value = f64::from(loss.to_scalar::<f32>()?);
+                let gradients = match value.is_finite() {
+                    true => Gradients::of(params, &mut loss.backward()?)?,
+                    false => Gradients::default(),
+                };
+                Ok((value, gradients))
+            })?;
+            for (part, contributed) in computed {
+                loss += part;
+                gradients.add(contributed)?;
+            }
             if !loss.is_finite() {
                 break;
             }
-            gradients.add(params, &mut part.backward()?)?;
+            before += parts.len();
         }
         Ok((loss, gradients))
     }

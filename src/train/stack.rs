@@ -1,5 +1,5 @@
-//! Training on a thread of its own: autograd walks its graph by recursion, and a deep model's graph is deeper than the stack
-//! that threads usually get.
+//! Threads to train on. Autograd walks its graph by recursion, and a deep model's graph is deeper than the stack that threads
+//! usually get; and whoever asks a pool for help from outside has to wake it for every product.
 
 use std::ops::ControlFlow;
 use std::sync::mpsc;
@@ -9,34 +9,38 @@ use crate::error::{Error, Result};
 /// Bytes; used only as far as the recursion goes.
 const STACK: usize = 256 << 20;
 
-/// Runs `work` on a thread with a big stack. What it reports is heard, and answered, on the caller's thread.
+/// Runs `work` on a thread of a pool whose stacks are big. What it reports is heard, and answered, on the caller's thread.
 ///
 /// # Errors
-/// Those of `work`; `Io` when there is no thread to be had.
+/// Those of `work`; `Io` when there are no threads to be had.
 pub fn on_big_stack<E: Send, R: Send>(
     on: &mut dyn FnMut(E) -> ControlFlow<()>,
     work: impl FnOnce(&mut dyn FnMut(E) -> ControlFlow<()>) -> Result<R> + Send,
 ) -> Result<R> {
-    std::thread::scope(|scope| {
-        let (reports, heard) = mpsc::sync_channel(0);
-        let (answers, answered) = mpsc::channel();
-        let report = move |event| match reports.send(event) {
-            Ok(()) => answered.recv().unwrap_or(ControlFlow::Break(())),
-            Err(_) => ControlFlow::Break(()),
-        };
-        let thread = std::thread::Builder::new().name("train".into()).stack_size(STACK);
-        let worker = thread
-            .spawn_scoped(scope, move || {
-                let mut report = report;
-                work(&mut report)
-            })
-            .map_err(|error| Error::io("cannot start a thread", error))?;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(rayon::current_num_threads())
+        .thread_name(|number| format!("train-{number}"))
+        .stack_size(STACK)
+        .build()
+        .map_err(|error| Error::io("cannot start threads", std::io::Error::other(error)))?;
+    let (reports, heard) = mpsc::sync_channel(0);
+    let (answers, answered) = mpsc::channel();
+    let mut outcome = None;
+    pool.in_place_scope(|scope| {
+        let outcome = &mut outcome;
+        scope.spawn(move |_| {
+            let mut report = move |event| match reports.send(event) {
+                Ok(()) => answered.recv().unwrap_or(ControlFlow::Break(())),
+                Err(_) => ControlFlow::Break(()),
+            };
+            *outcome = Some(work(&mut report));
+        });
         for event in heard {
             // A worker that is gone needs no answer.
             let _ = answers.send(on(event));
         }
-        worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    });
+    outcome.unwrap_or_else(|| Err(Error::invalid("the training ended without an outcome")))
 }
 
 #[cfg(test)]

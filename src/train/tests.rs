@@ -76,7 +76,7 @@ fn the_loss_is_that_of_the_answers_alone_whatever_rows_are_computed_together() {
     assert_eq!(count, data.iter().map(Row::targets).sum::<usize>());
     let every: Vec<usize> = (0..data.len()).collect();
     for most in [1, 20, 1000] {
-        let mut network = Network::new(&subject, &data, None);
+        let network = Network::new(&subject, &data, None);
         let judged = network.judge(&every, most, &mut |_, _| true).unwrap().unwrap();
         assert!((judged.loss - sum / count as f64).abs() < 1e-5, "{most}: {}", judged.loss);
     }
@@ -95,7 +95,7 @@ fn a_step_has_the_same_gradient_in_any_number_of_pieces() {
     let lengths: usize = rows.all().iter().map(|row| row.ids.len()).sum();
     let of = |micro_tokens: usize| {
         let config = TrainConfig { micro_tokens, batch_size: 8, ..config() };
-        let mut trainer = Trainer::new(&subject, &rows, &config, None).unwrap();
+        let trainer = Trainer::new(&subject, &rows, &config, None).unwrap();
         let (loss, gradients) = trainer.gather(&[0, 1, 2, 3, 4, 5, 6, 7], 0).unwrap();
         let values = gradients.iter().map(|g| g.unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap());
         (loss, values.collect::<Vec<_>>().concat())
@@ -335,7 +335,7 @@ fn training_stops_when_rows_held_out_get_worse_and_keeps_the_best() {
     let least = validated.clone().map(|validated| validated.loss).fold(f64::INFINITY, f64::min);
     assert_eq!(least, best.loss.0);
     assert!(validated.next_back().unwrap().loss > least);
-    let mut network = Network::new(&subject, rows.all(), None);
+    let network = Network::new(&subject, rows.all(), None);
     let held_out: Vec<usize> = (8..16).collect();
     let judged = network.judge(&held_out, config.micro_tokens, &mut |_, _| true).unwrap().unwrap();
     assert_eq!(judged.loss, least, "the parameters are the best ones again");
@@ -375,8 +375,8 @@ fn a_tied_table_gets_the_gradient_of_both_its_uses() {
     let subject = Subject::new("all", &model, &params);
     let config = TrainConfig { steps: Some(1), learning_rate: 1e-3, ..config() };
     let data = Rows::new(rows(0..4), rows(0..4));
-    let mut network = Network::new(&subject, data.all(), None);
-    let mut judge = || network.judge(&[0, 1, 2, 3], 100, &mut |_, _| true).unwrap().unwrap().loss;
+    let network = Network::new(&subject, data.all(), None);
+    let judge = || network.judge(&[0, 1, 2, 3], 100, &mut |_, _| true).unwrap().unwrap().loss;
     let before = judge();
     let table = |params: &Params| params.get("model.embed_tokens.weight").unwrap().to_vec2::<f32>().unwrap();
     let was = table(&params);

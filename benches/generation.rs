@@ -1,4 +1,4 @@
-//! How fast the default generator reads a prompt and writes, and what a step of training costs.
+//! How fast the default generator reads a prompt and writes, what virtual tokens cost it, and what a step of training costs.
 //!
 //! `cargo bench --bench generation` prints one line a case. A word after `--` chooses cases.
 
@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 
 use candle_core::{DType, Device, Tensor, Var};
 use common::{ids, report};
+use incontext::adapters::{AdapterConfig, Prefix, SoftPrompt, Start};
 use incontext::error::Result;
 use incontext::generate::{Generator, LocalGenerator, Sampling};
 use incontext::hub;
@@ -41,7 +42,49 @@ fn main() {
             decode(&case, &Generator::Local(Box::new(generator.expect("loads"))));
         }
     }
+    first_token(&found.path);
     common::report_memory();
+}
+
+/// Virtual tokens, and tokens of the prompt behind them.
+const VIRTUAL: usize = 100;
+const PROMPT: usize = 256;
+
+/// From a prompt to the first token of its answer, without and with virtual tokens before it, in turn.
+fn first_token(model: &std::path::Path) {
+    if !common::is_chosen("first token") {
+        return;
+    }
+    let base = LocalGenerator::load("smollm2", model, &Device::Cpu, Precision::Int8).expect("loads");
+    let with = |config: AdapterConfig| {
+        let values = config.start(base.network(), &Start { seed: 1, ..Start::default() }).expect("starts");
+        let adapter = config.attach(base.network(), &values).expect("attaches");
+        base.clone().with_adapter(config.name(), adapter).expect("fits")
+    };
+    let soft = SoftPrompt { num_virtual_tokens: VIRTUAL, ..SoftPrompt::default() };
+    let prefix = Prefix { num_virtual_tokens: VIRTUAL, ..Prefix::default() };
+    let generators =
+        [base.clone(), with(AdapterConfig::SoftPrompt(soft)), with(AdapterConfig::Prefix(prefix))]
+            .map(|generator| Generator::Local(Box::new(generator)));
+    let sampling = Sampling { max_tokens: 1, ..Sampling::default() };
+    let mut timings = [const { Vec::new() }; 3];
+    for round in 0..16 {
+        let layout = Layout::Text(format!("{round} {}", "word ".repeat(PROMPT)));
+        for (generator, timings) in generators.iter().zip(&mut timings) {
+            let start = std::time::Instant::now();
+            generator.generate(&layout, &sampling, &mut |_| ControlFlow::Continue(())).expect("writes");
+            if round > 0 {
+                timings.push(start.elapsed().as_secs_f64() * 1e3);
+            }
+        }
+    }
+    let medians = timings.map(|mut timings| {
+        timings.sort_by(f64::total_cmp);
+        timings[timings.len() / 2]
+    });
+    for (name, median) in ["base", "soft prompt", "prefix"].iter().zip(medians) {
+        println!("first token, {name}: {median:.1} ms  ({:.2} of the base)", median / medians[0]);
+    }
 }
 
 /// The prompt, its logits included, as before the first token of an answer.

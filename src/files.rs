@@ -1,5 +1,6 @@
 //! Writing a file so that whoever reads it sees all of it or none.
 
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
@@ -44,6 +45,23 @@ pub fn create(path: &Path, bytes: &[u8]) -> Result<()> {
     let aside = aside(path, |file| file.write_all(bytes).at("write", path))?;
     aside.persist_noclobber(path).map_err(|error| error.error).at("write", path)?;
     Ok(())
+}
+
+/// The lock that the file at `path` stands for, held as long as the returned file is open, hence no longer than this process
+/// lives; `None` while another process has it. The file and its folder are made where there are none, and stay.
+///
+/// # Errors
+/// `Io` when they cannot be made, or the system has no locks.
+pub fn try_lock(path: &Path) -> Result<Option<File>> {
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).at("create", dir)?;
+    }
+    let file = OpenOptions::new().create(true).append(true).open(path).at("open", path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(source)) => Err(source).at("lock", path),
+    }
 }
 
 /// Whether `name` can be a folder's everywhere: up to 64 letters and digits of ASCII, `-`, `_` and `.`, a letter or digit first.

@@ -74,6 +74,8 @@ pub struct About {
     pub labels: Vec<String>,
     /// The template that its rows were laid out by, if any.
     pub template: Option<String>,
+    /// The base's tensors that were trained and lie in the folder, for one that is lost to be missed.
+    pub base_tensors: Vec<String>,
     /// Token ids that prompts begin with and that the adapter's prefix stands for: they are left out.
     pub covers: Vec<u32>,
     /// How it was trained, as the trainer wrote it.
@@ -122,7 +124,12 @@ impl Stored {
             let stored = Self::read_from(dir, network)?;
             // Its own values are looked at where they are attached, these go into the base.
             stored.base.iter().try_for_each(|(name, tensor)| check_values(name, tensor))?;
-            Ok(stored)
+            let mut wanted = stored.about.iter().flat_map(|about| &about.base_tensors);
+            match wanted.find(|name| !stored.base.contains_key(*name)) {
+                Some(name) => Err(Error::corrupt(format!("the adapter lacks the tensor `{name}`"))
+                    .hint("copy the adapter again, or train it again")),
+                None => Ok(stored),
+            }
         };
         read().map_err(|error: Error| error.within(dir.display()))
     }
@@ -199,7 +206,9 @@ impl Stored {
             files.push((BASE_VALUES, packed(self.base.clone())?));
         }
         if let Some(about) = &self.about {
-            files.push((ABOUT, serde_json::to_vec_pretty(about).unwrap_or_default()));
+            let base_tensors = self.base.keys().cloned().collect();
+            let about = About { base_tensors, ..about.clone() };
+            files.push((ABOUT, serde_json::to_vec_pretty(&about).unwrap_or_default()));
         }
         files::replace_folder(dir, |aside| {
             files.iter().try_for_each(|(name, bytes)| files::replace(&aside.join(name), bytes))
@@ -319,7 +328,15 @@ fn values(dir: &Path, names: &[&str]) -> Result<Tensors> {
             tensors.into_iter().collect()
         }
     };
-    tensors.into_iter().map(|(name, tensor)| Ok((name, tensor.to_dtype(DType::F32)?))).collect()
+    let as_floats = |(tensor_name, tensor): (String, Tensor)| match tensor.dtype().is_float() {
+        true => Ok((tensor_name, tensor.to_dtype(DType::F32)?)),
+        false => Err(Error::corrupt(format!(
+            "{name}: tensor `{tensor_name}` holds {}, not floats",
+            tensor.dtype().as_str()
+        ))
+        .hint("copy the adapter again")),
+    };
+    tensors.into_iter().map(as_floats).collect()
 }
 
 fn optional_values(dir: &Path, names: &[&str]) -> Result<Tensors> {

@@ -49,10 +49,19 @@ impl Trained {
             return Err(place(Error::corrupt("the head is missing").hint("train it again")));
         }
         // A folder of another tool names no classes.
-        let labels = match about.labels.len() == classes {
-            true => about.labels,
-            false => (0..classes).map(|class| class.to_string()).collect(),
+        let labels = match about.labels.is_empty() {
+            true => (0..classes).map(|class| class.to_string()).collect(),
+            false => about.labels,
         };
+        if labels.len() != classes {
+            return Err(place(
+                Error::corrupt(format!(
+                    "its head tells {classes} classes apart, and it names {}",
+                    labels.len()
+                ))
+                .hint("copy the adapter again, or train it again"),
+            ));
+        }
         let longest = about.training["job"]["train"]["max_length"].as_u64();
         let window = longest.map_or(usize::MAX, |most| most as usize).min(model.transformer.config.context);
         Ok(Self { model, adapter, labels, window })

@@ -10,7 +10,7 @@ use super::printer::Printer;
 use super::settings::{Key, Settings};
 use super::tuned::{Adapted, chosen};
 use super::{Ending, help};
-use crate::adapters::{About, AdapterConfig, Stored, describe, size};
+use crate::adapters::{About, AdapterConfig, Stored, Task, describe, size};
 use crate::bytes;
 use crate::error::{Error, IoContext, Result};
 use crate::files;
@@ -230,9 +230,14 @@ fn show(name: &str, as_json: bool, settings: &Settings, printer: &Printer) -> Re
             measured.collection
         ))?;
     }
-    if !about.training.is_null() {
-        let text = serde_json::to_string_pretty(&about.training).unwrap_or_default();
-        printer.line(format!("\ntraining: {text}"))?;
+    if let Some(file) = about.training["job"]["data"]["file"].as_str() {
+        printer.line(format!("trained on: {file}"))?;
+    }
+    let done = &about.training["outcome"];
+    if let (Some(steps), Some(loss)) = (done["steps"].as_u64(), done["loss"].as_f64()) {
+        let held_out = done["validation_loss"].as_f64();
+        let held_out = held_out.map_or(String::new(), |loss| format!(", {loss:.4} on rows held out"));
+        printer.line(format!("training: {steps} steps, loss {loss:.4}{held_out}; --json shows all of it"))?;
     }
     Ok(())
 }
@@ -251,11 +256,16 @@ fn import(
         return Err(Error::invalid(format!("there is an adapter `{name}` already"))
             .hint(format!("give another name with --name, or `incontext adapters rm {name}` first")));
     }
-    let model = hub::resolve(&settings.model(model))?;
-    let loaded = Model::load(&model.path, &candle_core::Device::Cpu)?;
+    let place = |error: Error| error.within(dir.display());
+    let model = base_of(dir, model, settings)?;
+    let device = candle_core::Device::Cpu;
+    let loaded = Model::load(&model.path, &device)?;
     let stored = Stored::read(dir, &loaded.transformer)?;
+    if !stored.base.is_empty() {
+        Model::load_over(&model.path, &device, stored.base.clone()).map_err(place)?;
+    }
     if let Some(config) = &stored.config {
-        config.attach(&loaded.transformer, &stored.tensors).map_err(|error| error.within(dir.display()))?;
+        config.attach(&loaded.transformer, &stored.tensors).map_err(place)?;
     }
     let adapter = Adapted { name: name.to_owned(), dir: dir.to_owned(), about: stored.about.clone() };
     check_base(&adapter, &model)?;
@@ -275,9 +285,27 @@ fn import(
     };
     settings.home.create()?;
     let family = loaded.transformer.config.family.to_string();
+    let task = stored.task;
     Stored { about: Some(about), ..stored }.write(&to, &loaded.transformer, &family)?;
-    printer.note(format!("`{name}` is here: {method} on {}; ask with it by --adapter {name}", model.name));
+    let next = match task {
+        Task::SeqCls => format!("`incontext classify --adapter {name} TEXT` asks it"),
+        _ => format!("ask with it by --adapter {name}"),
+    };
+    printer.note(format!("`{name}` is here: {method} on {}; {next}", model.name));
     Ok(())
+}
+
+/// The model that an adapter brought from elsewhere is for: as it is typed, else as the adapter names it if that is here, else
+/// the folder's.
+fn base_of(dir: &std::path::Path, typed: Option<&str>, settings: &Settings) -> Result<ModelPath> {
+    let named = match typed {
+        Some(_) => None,
+        None => describe(dir)?.1.and_then(|name| hub::resolve(&name).ok()),
+    };
+    match named {
+        Some(model) => Ok(model),
+        None => hub::resolve(&settings.model(typed)),
+    }
 }
 
 fn merge(

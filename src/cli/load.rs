@@ -11,7 +11,7 @@ use crate::embed::{Cache, Embedder, HttpEncoder, LocalEncoder, Overflow};
 use crate::error::{Error, IoContext, Result};
 use crate::generate::{Generator, HttpGenerator, LocalGenerator};
 use crate::hub::{self, ModelPath};
-use crate::index::Collection;
+use crate::index::{Collection, Patience};
 use crate::models;
 use crate::nn::Precision;
 use crate::retrieve::rerank::CrossEncoder;
@@ -94,6 +94,16 @@ pub fn check_fingerprint(collection: &Collection, name: &str, fingerprint: &str)
     .hint("give the right one with --embedder, or build anew with `incontext ingest PATH --rebuild`"))
 }
 
+/// Tells what is in a collection, and how it was built, from what else there may be.
+pub fn version(collection: &Collection) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    for known in collection.read(Patience::default())?.documents()? {
+        hasher.update(format!("{:?}\n", known.meta).as_bytes());
+    }
+    hasher.update(&serde_json::to_vec(collection.profile()).unwrap_or_default());
+    Ok(hasher.finalize().to_hex()[..16].to_owned())
+}
+
 /// A vector for each text; where there is a folder for built data, those that were computed before are kept there.
 pub fn vectors(texts: &[&str], embedder: &Embedder, settings: &Settings) -> Result<Vec<Vec<f32>>> {
     match settings.home.dir() {
@@ -127,6 +137,11 @@ pub fn generator(chosen: &Chosen, device: &Device, settings: &Settings) -> Resul
         let context = settings.endpoint_context();
         return Ok(Generator::Http(HttpGenerator::new(model, settings.endpoint()?, context)));
     }
+    if let Some(adapter) = &chosen.adapter
+        && adapter.about.as_ref().is_some_and(|about| about.task == Task::SeqCls)
+    {
+        return Err(tells_classes(&adapter.name));
+    }
     let model = hub::resolve(&chosen.model)?;
     let local = LocalGenerator::load(&model.name, &model.path, device, Precision::Int8)?;
     let local = match &chosen.adapter {
@@ -141,29 +156,29 @@ fn adapted(base: LocalGenerator, adapter: &Adapted, model: &ModelPath) -> Result
     check_base(adapter, model)?;
     let stored = Stored::read(&adapter.dir, base.network())?;
     if stored.task == Task::SeqCls {
-        return Err(Error::invalid(format!(
-            "`{}` makes a classifier of the model, which writes nothing",
-            adapter.name
-        ))
-        .hint(format!(
-            "`incontext classify --adapter {}` asks it; `--base` asks the model as it is",
-            adapter.name
-        )));
+        return Err(tells_classes(&adapter.name));
     }
+    let place = |error: Error| error.within(adapter.dir.display());
     let base = match stored.base.is_empty() {
         true => base,
-        false => base.with_weights(stored.base.clone())?,
+        false => base.with_weights(stored.base.clone()).map_err(place)?,
     };
     let local = match &stored.config {
         Some(config) => {
             let computed = config.attach(base.network(), &stored.tensors);
-            base.with_adapter(&adapter.name, computed.map_err(|error| error.within(adapter.dir.display()))?)?
+            base.with_adapter(&adapter.name, computed.map_err(place)?)?
         }
         None => base.named(&adapter.name),
     };
     let about = adapter.about.as_ref();
     let covered = about.map(|about| about.covers.clone()).unwrap_or_default();
     Ok(local.covering(covered).trusted(about.is_some_and(About::writes_well)))
+}
+
+/// Why the adapter `name` is not asked for a text.
+pub fn tells_classes(name: &str) -> Error {
+    Error::invalid(format!("`{name}` makes a classifier of the model, which writes nothing"))
+        .hint(format!("`incontext classify --adapter {name}` asks it; `--base` asks the model as it is"))
 }
 
 /// Refuses weights on which the adapter was not made, by name.
@@ -183,7 +198,10 @@ pub fn check_base(adapter: &Adapted, model: &ModelPath) -> Result<()> {
         "the adapter `{name}` was made on `{base}` (weights {}), not on `{other}` (weights {found})",
         about.base_fingerprint
     ))
-    .hint(format!("give its own with --model {base}, or ask without it: --base")))
+    .hint(match base == other {
+        true => "the model has changed since: put it back as it was, train the adapter again, or ask without it: --base".to_owned(),
+        false => format!("give its own with --model {base}, or ask without it: --base"),
+    }))
 }
 
 /// What an endpoint calls the model, if `name` is one of an endpoint's.

@@ -15,7 +15,6 @@ use crate::experiment::cache::{self, Cache as Answers};
 use crate::experiment::plan::{Documents, Resources};
 use crate::generate::Generator;
 use crate::hub;
-use crate::index::Patience;
 use crate::prompt::{Library, Template};
 
 /// How models are asked, as it is typed, and in which form what comes of it is printed.
@@ -143,12 +142,7 @@ impl Resources for FromSettings<'_> {
     fn documents(&self, collection: Option<&str>) -> Result<Documents> {
         let collection = self.settings.home.open(&self.settings.collection(collection))?;
         let embedder = load::collection_embedder(&collection, None, &self.device, self.settings)?;
-        let mut about = Vec::new();
-        for known in collection.read(Patience::default())?.documents()? {
-            about.extend(format!("{:?}\n", known.meta).into_bytes());
-        }
-        let profile = serde_json::to_vec(collection.profile()).unwrap_or_default();
-        let version = cache::key(&[&about, &profile])[..16].to_owned();
+        let version = load::version(&collection)?;
         Ok(Documents { collection, embedder, places: self.settings.places.clone(), version })
     }
 }

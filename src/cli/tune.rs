@@ -4,6 +4,7 @@ mod method;
 mod options;
 mod progress;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -20,7 +21,7 @@ use super::printer::Printer;
 use super::settings::Settings;
 use super::{Ending, device, help, load};
 use crate::adapters::{AdapterConfig, Bottleneck, Placement};
-use crate::engine::tune::{self, Data, Documents, Job, Method, Tuning};
+use crate::engine::tune::{self, Data, Documents, JOB, Job, Method, Tuning};
 use crate::error::{Error, IoContext, Result};
 use crate::hub;
 use crate::models::{self, Model, Selection};
@@ -232,14 +233,13 @@ fn begin(shared: &Shared, chosen: Chosen, settings: &Settings, printer: &Printer
     let rows = &shared.rows;
     let job = Job {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        model,
+        model: lasting(&model)?,
         base_fingerprint: models::fingerprint(&path)?,
         // An encoder writes nothing: there is nothing else to teach it.
         classify: shared.classify || !about.causal || matches!(method, Method::Weights(Selection::Head)),
         method,
         data: Data {
             file: absolute(&shared.data)?,
-            hash: String::new(),
             split: rows.split.clone(),
             limit: rows.limit,
             columns: Columns { input: rows.input.clone(), answer: rows.label.clone() },
@@ -252,7 +252,8 @@ fn begin(shared: &Shared, chosen: Chosen, settings: &Settings, printer: &Printer
             k: shared.k.map(usize::from),
             labels: rows.labels.clone(),
         },
-        template: shared.template.clone(),
+        inputs: BTreeMap::new(),
+        template: shared.template.as_deref().map(lasting).transpose()?,
         init_text: chosen.init_text,
         init_demos: chosen.init_demos.as_deref().map(absolute).transpose()?,
         train: training,
@@ -262,6 +263,15 @@ fn begin(shared: &Shared, chosen: Chosen, settings: &Settings, printer: &Printer
     let run = Run { name: &shared.out, job, resume: false, json: shared.json, device: shared.device };
     vacant(&shared.out, shared.restart, settings)?;
     train(run, settings, printer)
+}
+
+/// A name, or a path that means the same from every folder.
+fn lasting(name: &str) -> Result<String> {
+    let path = Path::new(name);
+    match path.components().count() > 1 || path.exists() {
+        true => Ok(absolute(path)?.to_string_lossy().into_owned()),
+        false => Ok(name.to_owned()),
+    }
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {
@@ -284,11 +294,12 @@ fn vacant(name: &str, restart: bool, settings: &Settings) -> Result<()> {
             .hint(format!("give another name with --out, or `incontext adapters rm {name}` first")));
     }
     let folder = runs(settings, name);
-    if restart {
+    if restart && folder.exists() {
+        let _lock = tune::lock(&folder)?;
         forget(&folder)?;
     }
     match folder.join(CHECKPOINT).exists() {
-        true => Err(Error::busy(format!("the run `{name}` was not finished"))
+        true => Err(Error::invalid(format!("the run `{name}` was not finished"))
             .hint(format!("go on with it: `incontext tune resume {name}`, or forget it: --restart"))),
         false => Ok(()),
     }
@@ -314,11 +325,17 @@ fn runs(settings: &Settings, name: &str) -> PathBuf {
 fn resume(name: &str, json: bool, settings: &Settings, printer: &Printer) -> Result<Ending> {
     let (place, folder) = (settings.adapters().place(name)?, runs(settings, name));
     if !folder.join(CHECKPOINT).exists() {
-        let hint = match place.exists() {
-            true => format!("the adapter `{name}` is finished"),
-            false => "begin one with `incontext tune METHOD`".to_owned(),
-        };
-        return Err(Error::not_found(format!("no run `{name}` was interrupted")).hint(hint));
+        return Err(match (place.exists(), folder.join(JOB).exists()) {
+            (true, _) => Error::not_found(format!("no run `{name}` was interrupted"))
+                .hint(format!("the adapter `{name}` is finished")),
+            (false, true) => Error::not_found(format!("the run `{name}` ended before its first checkpoint"))
+                .hint(format!(
+                    "`incontext tune repeat {} --out {name}` begins it again; --save-every leaves checkpoints more often",
+                    folder.display()
+                )),
+            (false, false) => Error::not_found(format!("no run `{name}` was interrupted"))
+                .hint("begin one with `incontext tune METHOD`"),
+        });
     }
     let job = Job::read(&folder)?;
     same_base(&job)?;
@@ -336,11 +353,13 @@ fn train(run: Run, settings: &Settings, printer: &Printer) -> Result<Ending> {
         Some(collection) => Some(load::collection_embedder(collection, None, &device, settings)?),
         None => None,
     };
+    let version = collection.as_ref().map(load::version).transpose()?.unwrap_or_default();
     let documents = collection.as_ref().zip(embedder.as_ref()).map(|(collection, embedder)| Documents {
         collection,
         embedder,
         reranker: None,
         places: &settings.places,
+        version: &version,
     });
     if let Some(template) = &template
         && template.front().inputs.iter().any(|input| input == "passages")

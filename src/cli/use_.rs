@@ -2,12 +2,12 @@
 
 use clap::Args;
 
-use super::load::check_base;
+use super::load::{check_base, tells_classes};
 use super::printer::Printer;
 use super::settings::{Key, Settings};
 use super::tuned::{Adapted, chosen};
 use super::{Ending, help};
-use crate::adapters::{describe, registry::NONE};
+use crate::adapters::{Task, describe, registry::NONE};
 use crate::error::Result;
 use crate::hub;
 
@@ -35,6 +35,10 @@ pub fn run(command: &Use, settings: &Settings, printer: &Printer) -> Result<Endi
     }
     let adapter = Adapted::find(&command.name, settings)?;
     describe(&adapter.dir)?;
+    if adapter.about.as_ref().is_some_and(|about| about.task == Task::SeqCls) {
+        return Err(tells_classes(&adapter.name)
+            .hint(format!("what asks is used; `incontext classify --adapter {}` classifies", adapter.name)));
+    }
     let wanted = settings.get(Key::Adapter, Some(&command.name));
     let chosen = chosen(settings.get(Key::Model, None), wanted, settings)?;
     check_base(&adapter, &hub::resolve(&chosen.model)?)?;

@@ -11,7 +11,7 @@
 //! (a full disk) is cut off. Of two lines for one row the last counts. One process writes at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
@@ -46,22 +46,10 @@ impl Folder {
     /// # Errors
     /// `Busy` while another process writes to it, `Io` when it cannot be written to.
     pub fn open(dir: &Path) -> Result<Self> {
-        std::fs::create_dir_all(dir).at("create", dir)?;
-        let path = dir.join(LOCK);
-        let lock = OpenOptions::new().create(true).append(true).open(&path).at("open", &path)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::busy(format!(
-                    "another process runs the experiment in `{}`",
-                    dir.display()
-                ))
+        let Some(lock) = files::try_lock(&dir.join(LOCK))? else {
+            return Err(Error::busy(format!("another process runs the experiment in `{}`", dir.display()))
                 .hint("wait for it, or give this run another folder with --out"));
-            }
-            Err(TryLockError::Error(error)) => {
-                return Err(Error::io(format!("cannot lock `{}`", path.display()), error));
-            }
-        }
+        };
         let path = dir.join(ROWS);
         cut_half_a_line(&path)?;
         let rows = OpenOptions::new().create(true).append(true).open(&path).at("open", &path)?;

@@ -5,7 +5,7 @@
 //! against damage and half-finished copies, not against somebody who can write to the cache.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
+use std::fs::{self, File, Metadata};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
@@ -16,6 +16,7 @@ use super::aside::{part_of, sha256_of};
 use super::catalogue::{Entry, Layout, Pinned};
 use super::{ModelPath, Progress};
 use crate::error::{IoContext, Result};
+use crate::files;
 
 const STAMP: &str = ".verified.json";
 
@@ -137,16 +138,12 @@ impl Folder {
     pub fn lock(&self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<File> {
         fs::create_dir_all(&self.path).at("create", &self.path)?;
         let path = self.root.join(format!(".{}.lock", self.entry.name));
-        let file =
-            OpenOptions::new().create(true).truncate(false).write(true).open(&path).at("open", &path)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                progress(Progress::Waiting { name: self.entry.name });
-                file.lock().at("lock", &path)?;
-            }
-            Err(TryLockError::Error(source)) => return Err(source).at("lock", &path),
+        if let Some(lock) = files::try_lock(&path)? {
+            return Ok(lock);
         }
+        progress(Progress::Waiting { name: self.entry.name });
+        let file = File::open(&path).at("open", &path)?;
+        file.lock().at("lock", &path)?;
         Ok(file)
     }
 

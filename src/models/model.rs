@@ -76,10 +76,8 @@ impl Model {
         let transformer = Transformer::load(config, &mut weights, device).map_err(place)?;
         let classifier = Classifier::load(&transformer.config, &weights).map_err(place)?;
         if let Some(name) = weights.unused() {
-            return Err(place(
-                Error::corrupt(format!("the model has no tensor `{name}`"))
-                    .hint("the tensors were trained on another model"),
-            ));
+            return Err(Error::corrupt(format!("`{}` has no place for the tensor `{name}`", path.display()))
+                .hint("it was trained on another model"));
         }
         Ok(Self { transformer, classifier, tokenizer })
     }

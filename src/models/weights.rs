@@ -136,7 +136,10 @@ impl<'a> Weights<'a> {
                 "tensor `{name}` has shape {:?}, the config promises {shape:?}",
                 tensor.dims()
             ))
-            .hint("config.json and the weights are not of one model"));
+            .hint(match self.over.contains_key(name) {
+                true => "it was trained on another model, or for other classes",
+                false => "config.json and the weights are not of one model",
+            }));
         }
         match &self.params {
             Some((select, params)) if select(name) => params.borrow_mut().insert(name, &tensor),

@@ -1,30 +1,17 @@
-//! Lines of a person's file as rows: in which layout, which of it is learned, and whether it fits.
-//!
-//! A line is one of
-//!
-//! ```text
-//! {"prompt": ..., "completion": ...}           texts, or lists of turns {"role": ..., "content": ...}
-//! {"messages": [...]}                          every turn of the assistant is learned
-//! {"instruction": ..., "input": ..., "output": ...}    Alpaca's; `input` may be missing
-//! {"input": ..., "output": ...}                and whatever else `text::example` reads
-//! {"text": ...}                                all of it is learned
-//! {"text": ..., "label": ...}                  for classes
-//! ```
+//! Lines of a person's file ([`Line`]) as rows: in which layout, which of it is learned, and whether it fits.
 //!
 //! The ids of a prompt are exactly those that asking makes of it, and an answer is a text of its own behind them, as a model
 //! writes it, with the token that ends its turn.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::line::{Line, WANTED};
 use super::row::Row;
 use crate::error::{Error, Result};
 use crate::text::example::{self, Columns, Example};
 use crate::text::layout::Layout;
 use crate::text::records::Source;
 use crate::text::tokenizer::{Message, Tokenizer};
-
-const WANTED: &str = "a JSON object a line: {\"prompt\": \"...\", \"completion\": \"...\"}; also `messages`, `instruction` and \
-                      `output`, `input` and `output`, or `text`";
 
 /// How lines become rows.
 pub struct Reading<'a> {
@@ -173,33 +160,30 @@ impl<'a> Reading<'a> {
     }
 
     fn of_line(&self, value: Value, line: usize, end: Option<u32>) -> Result<Vec<Row>> {
-        let Value::Object(fields) = &value else {
-            return Err(Error::invalid("not a JSON object").hint(WANTED));
-        };
-        let named = self.columns != Columns::default();
-        let has = |name: &str| !named && fields.contains_key(name);
-        if has("messages") {
-            let turns = turns(&fields["messages"], "messages")?;
-            return self.of_chat(&turns, 0, end);
+        let asked = |text| [Message::new("user", text)];
+        match Line::of(value, line, &self.columns)? {
+            Line::Chat { turns, learned_from } => self.of_chat(&turns, learned_from, end),
+            Line::Texts { prompt, completion } if !self.chats() => {
+                // The two stand together as they are, examples as well.
+                let mut before = String::new();
+                for pair in self.before.chunks(2) {
+                    before.extend(pair.iter().map(|turn| turn.content.as_str()).chain(["\n\n"]));
+                }
+                Ok(vec![self.row(&Layout::Text(before + &prompt), &completion, end)?])
+            }
+            Line::Texts { prompt, completion } => Ok(vec![self.of_turn(&asked(prompt), &completion, end)?]),
+            Line::Answered { turns, completion } => Ok(vec![self.of_turn(&turns, &completion, end)?]),
+            Line::Text(text) => self.of_text(&text),
+            Line::Example(example) if example.answers.is_empty() => {
+                let name = self.columns.answer.as_deref().unwrap_or("output");
+                Err(Error::invalid(format!("no `{name}` in it, hence nothing to learn")).hint(WANTED))
+            }
+            Line::Example(example) => {
+                let answers = if self.every_answer { &example.answers[..] } else { &example.answers[..1] };
+                let turn = asked(example.input);
+                answers.iter().map(|answer| self.of_turn(&turn, answer, end)).collect()
+            }
         }
-        if has("prompt") {
-            return self.of_completion(&fields["prompt"], required(fields, "completion")?, end);
-        }
-        if has("instruction") {
-            let (prompt, answer) = instruction(fields)?;
-            return Ok(vec![self.of_turn(&[Message::new("user", prompt)], answer, end)?]);
-        }
-        if has("text") && fields.keys().all(|name| !is_answer(name)) {
-            return self.of_text(text(&fields["text"], "text")?);
-        }
-        let example = Example::of(value, line, &self.columns).map_err(|error| error.hint(WANTED))?;
-        if example.answers.is_empty() {
-            let name = self.columns.answer.as_deref().unwrap_or("output");
-            return Err(Error::invalid(format!("no `{name}` in it, hence nothing to learn")).hint(WANTED));
-        }
-        let answers = if self.every_answer { &example.answers[..] } else { &example.answers[..1] };
-        let turn = [Message::new("user", example.input)];
-        answers.iter().map(|answer| self.of_turn(&turn, answer, end)).collect()
     }
 
     /// The lines of `source` as worked examples: what was asked and what was answered, turn by turn.
@@ -214,70 +198,16 @@ impl<'a> Reading<'a> {
         }
         let mut shown = Vec::new();
         for (line, value) in lines {
-            shown.extend(self.example(value, line).map_err(|error| source.at(line, error))?);
+            let example = Line::of(value, line, &self.columns).and_then(Line::shown);
+            shown.extend(example.map_err(|error| source.at(line, error))?);
         }
         Ok(shown)
-    }
-
-    fn example(&self, value: Value, line: usize) -> Result<Vec<Message>> {
-        let fields = value.as_object().cloned().unwrap_or_default();
-        let has = |name: &str| self.columns == Columns::default() && fields.contains_key(name);
-        let pair = |asked: &str, answer: &str| {
-            vec![Message::new("user", asked.to_owned()), Message::new("assistant", answer.to_owned())]
-        };
-        let side = |name: &str, role: &str| match required(&fields, name)? {
-            Value::String(text) => Ok(vec![Message::new(role, text.clone())]),
-            list => turns(list, name),
-        };
-        if has("messages") {
-            let turns = turns(&fields["messages"], "messages")?;
-            return Ok(turns.into_iter().filter(|turn| turn.role != "system").collect());
-        }
-        if has("prompt") {
-            return Ok([side("prompt", "user")?, side("completion", "assistant")?].concat());
-        }
-        if has("instruction") {
-            let (asked, answer) = instruction(&fields)?;
-            return Ok(pair(&asked, answer));
-        }
-        let example = Example::of(value, line, &self.columns).map_err(|error| error.hint(WANTED))?;
-        match example.output() {
-            Some(answer) => Ok(pair(&example.input, answer)),
-            None => Err(Error::invalid("no answer in it, hence nothing to show").hint(WANTED)),
-        }
     }
 
     /// `turns` behind those that every prompt shows; a system's stay in front.
     fn behind_examples(&self, turns: &[Message]) -> Vec<Message> {
         let system = turns.iter().take_while(|turn| turn.role == "system").count();
         [&turns[..system], &self.before, &turns[system..]].concat()
-    }
-
-    /// `completion` behind `prompt`, both texts or both turns.
-    fn of_completion(&self, prompt: &Value, completion: &Value, end: Option<u32>) -> Result<Vec<Row>> {
-        if let Value::Array(_) = completion {
-            let mut all = match prompt {
-                Value::String(text) => vec![Message::new("user", text.clone())],
-                turns_before => turns(turns_before, "prompt")?,
-            };
-            let first = all.len();
-            all.extend(turns(completion, "completion")?);
-            return self.of_chat(&all, first, end);
-        }
-        let answer = text(completion, "completion")?;
-        let row = match prompt {
-            Value::String(prompt) if !self.chats() => {
-                // The two stand together as they are, examples as well.
-                let mut before = String::new();
-                for pair in self.before.chunks(2) {
-                    before.extend(pair.iter().map(|turn| turn.content.as_str()).chain(["\n\n"]));
-                }
-                self.row(&Layout::Text(before + prompt), answer, end)?
-            }
-            Value::String(prompt) => self.of_turn(&[Message::new("user", prompt.clone())], answer, end)?,
-            before => self.of_turn(&turns(before, "prompt")?, answer, end)?,
-        };
-        Ok(vec![row])
     }
 
     /// Whether turns are laid out as the model's chats.
@@ -424,42 +354,6 @@ pub fn end_of_turn(tokenizer: &Tokenizer) -> Option<u32> {
         ids.into_iter().rev().find(|id| tokenizer.eos().contains(id))
     };
     tokenizer.has_chat_template().then(of_chat).flatten().or(tokenizer.end())
-}
-
-/// What Alpaca's rows ask, and their answer.
-fn instruction(fields: &Map<String, Value>) -> Result<(String, &str)> {
-    let mut asked = text(required(fields, "instruction")?, "instruction")?.to_owned();
-    if let Some(input) = fields.get("input").and_then(Value::as_str).filter(|text| !text.is_empty()) {
-        asked = format!("{asked}\n\n{input}");
-    }
-    Ok((asked, text(required(fields, "output")?, "output")?))
-}
-
-fn is_answer(name: &str) -> bool {
-    example::ANSWERS.contains(&name)
-}
-
-fn required<'a>(fields: &'a Map<String, Value>, name: &str) -> Result<&'a Value> {
-    fields.get(name).ok_or_else(|| {
-        let names: Vec<String> = fields.keys().map(|name| format!("`{name}`")).collect();
-        Error::invalid(format!("no `{name}` in it")).hint(format!("it has {}; {WANTED}", names.join(", ")))
-    })
-}
-
-fn text<'a>(value: &'a Value, name: &str) -> Result<&'a str> {
-    value.as_str().ok_or_else(|| Error::invalid(format!("`{name}` is no text")).hint(WANTED))
-}
-
-fn turns(value: &Value, name: &str) -> Result<Vec<Message>> {
-    let turns: Vec<Message> = serde_json::from_value(value.clone()).map_err(|error| {
-        Error::invalid(format!("`{name}` is no list of turns: {error}"))
-            .hint("each turn is {\"role\": \"user\", \"content\": \"...\"}")
-    })?;
-    match turns.iter().find(|turn| !["system", "user", "assistant"].contains(&&*turn.role)) {
-        Some(turn) => Err(Error::invalid(format!("a turn of `{}`, who takes no part", turn.role))
-            .hint("roles are `system`, `user` and `assistant`")),
-        None => Ok(turns),
-    }
 }
 
 #[cfg(test)]

@@ -78,7 +78,11 @@ impl Gradients {
                     return wrong("has a gradient that is no number", "look at the data and at the weights");
                 }
                 (0.0, false) => {
-                    return wrong("has a gradient of zero everywhere", "it could never be trained");
+                    return wrong(
+                        "has a gradient of zero everywhere",
+                        "it could never be trained; units of a narrow adapter may all begin switched off, which another --seed \
+                         or a larger width changes",
+                    );
                 }
                 (sum, true) if sum > 0.0 => {
                     return wrong(

@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `data`, `row` | lines of a file as token ids, and which of them are learned |
+//! | `line`, `data`, `row` | lines of a file as token ids, and which of them are learned |
 //! | `batch` | which rows make a step, in which order, in which pieces |
 //! | `network`, `trunk` | rows to a loss; what the layers below all training make of a row, once |
 //! | `gradients`, `optim`, `schedule` | a step's gradients, AdamW, the rate |
@@ -49,6 +49,7 @@ mod config;
 mod curve;
 mod data;
 mod gradients;
+mod line;
 mod network;
 mod optim;
 mod report;
@@ -131,7 +132,7 @@ pub struct Outcome {
 /// # Errors
 /// `Invalid` for a configuration or rows that cannot be trained on, when a parameter gets no gradient as it should, and when
 /// the loss stays no number: the parameters, and a checkpoint, are then as the last good step left them. `Mismatch` and
-/// `Corrupt` for a checkpoint that is not this run's or not whole, `Busy` when there is one and the run is not to go on.
+/// `Corrupt` for a checkpoint that is not this run's or not whole.
 pub fn train(
     subject: &Subject,
     rows: &Rows,
@@ -175,8 +176,11 @@ impl<'a> Trainer<'a> {
             && let Some(found) = Checkpoint::read(folder, subject.model.transformer.device())?
         {
             if !resume {
-                return Err(Error::busy(format!("`{}` holds a run that was not finished", folder.display()))
-                    .hint("resume it, remove its checkpoint, or train in another folder"));
+                return Err(Error::invalid(format!(
+                    "`{}` holds a run that was not finished",
+                    folder.display()
+                ))
+                .hint("resume it, remove its checkpoint, or train in another folder"));
             }
             (state, best) = found.resume(&identity, subject.params, &mut optimiser)?;
         }

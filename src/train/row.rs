@@ -70,7 +70,7 @@ impl Row {
     }
 
     /// Drops ids from the front until `most` are left, if all of those were only read. Whether they were.
-    pub(super) fn cut(&mut self, most: usize) -> bool {
+    pub fn cut(&mut self, most: usize) -> bool {
         let surplus = self.ids.len().saturating_sub(most);
         if let Target::Tokens(labels) = &mut self.target {
             if labels[..surplus].iter().any(|label| *label != IGNORE) {

@@ -5,7 +5,7 @@
 //! that is killed leaves copies that the next one writes anew.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -88,18 +88,11 @@ impl Shelf {
     /// [`Error::Busy`] while another process fetches from that site, [`Error::Corrupt`] for a sheet that cannot be read.
     pub(super) fn open(home: &Path, site: &Url) -> Result<Self> {
         let dir = home.join(FOLDER).join(address::site(site));
-        fs::create_dir_all(&dir).at("create", &dir)?;
-        let path = dir.join(".lock");
-        let lock = File::options().create(true).truncate(false).write(true).open(&path).at("open", &path)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let busy =
-                    format!("another process is fetching pages of `{}`", site.host_str().unwrap_or_default());
-                return Err(Error::busy(busy).hint("wait until it is done, or stop it"));
-            }
-            Err(TryLockError::Error(source)) => return Err(source).at("lock", &path),
-        }
+        let Some(lock) = files::try_lock(&dir.join(".lock"))? else {
+            let busy =
+                format!("another process is fetching pages of `{}`", site.host_str().unwrap_or_default());
+            return Err(Error::busy(busy).hint("wait until it is done, or stop it"));
+        };
         Ok(Self { sheet: read(&dir)?, dir, _lock: lock })
     }
 

@@ -26,7 +26,7 @@ pub struct Compiled {
 pub fn compile(asked: &[Row], shown: &[Row]) -> Result<Compiled> {
     let apart = || {
         Error::invalid("prompts with and without the examples do not differ by their beginning alone").hint(
-            "use a template that shows its examples before the input, or rows that all fit the window with the examples",
+            "use a template that shows its examples before the input, and rows that are prompts with answers",
         )
     };
     if asked.len() != shown.len() || asked.is_empty() {

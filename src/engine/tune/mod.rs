@@ -4,6 +4,7 @@
 //! after an interruption, and done again. Rows come from a person's file as it is, or are laid out by the prompt builder that
 //! asks (`rows`), so that what is trained is what is asked. How a run goes is `train`'s; what a method is, `adapters`'.
 
+mod begin;
 mod compile;
 mod defaults;
 mod rows;
@@ -12,8 +13,9 @@ mod run;
 pub use compile::{Compiled, compile};
 pub use defaults::{learning_rate, train_config};
 pub use rows::{Documents, Laid, Skipped, Source, plain, shown_turns, templated};
-pub use run::{Done, Progress, Tuning, run};
+pub use run::{Done, Progress, Tuning, lock, run};
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +25,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::files;
 use crate::models::Selection;
 use crate::text::example::Columns;
+use crate::text::records;
 use crate::train::TrainConfig;
 
 /// All that decides a run.
@@ -38,6 +41,9 @@ pub struct Job {
     /// A head that tells classes apart is trained, on its own or with the method, instead of what is written.
     pub classify: bool,
     pub data: Data,
+    /// What the run read, by what it is to it: a hash of each file, template and collection. Empty before the first run.
+    #[serde(default)]
+    pub inputs: BTreeMap<String, String>,
     /// Rows are laid out by this template, as asking with it lays them out.
     pub template: Option<String>,
     /// What virtual tokens begin as.
@@ -84,8 +90,6 @@ impl Method {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Data {
     pub file: PathBuf,
-    /// blake3 of it; empty before it was read.
-    pub hash: String,
     /// Only lines whose field `split` says this.
     pub split: Option<String>,
     pub limit: Option<usize>,
@@ -112,6 +116,64 @@ pub struct Data {
 pub const JOB: &str = "job.json";
 
 impl Job {
+    /// Notes what the run reads, or holds it against what it read before.
+    ///
+    /// # Errors
+    /// `Mismatch`, naming what has changed; as reading fails.
+    fn settle_inputs(&mut self, tuning: &Tuning) -> Result<()> {
+        let mut found = BTreeMap::new();
+        let files = [
+            ("data", Some(&self.data.file)),
+            ("validation", self.data.validation.as_ref()),
+            ("init_demos", self.init_demos.as_ref()),
+        ];
+        for (name, file) in files {
+            if let Some(file) = file {
+                found.insert(name.to_owned(), records::Source::read(file)?.hash);
+            }
+        }
+        if let Some(template) = tuning.template {
+            found.insert("template".to_owned(), template.version().to_owned());
+        }
+        if let Some(documents) = &tuning.documents {
+            found.insert("collection".to_owned(), documents.version.to_owned());
+        }
+        for (name, hash) in &self.inputs {
+            if found.get(name) != Some(hash) {
+                let what = match (name.as_str(), files.iter().find(|(file, _)| file == name)) {
+                    (_, Some((_, Some(file)))) => format!("`{}`", file.display()),
+                    ("template", _) => {
+                        format!("the template `{}`", self.template.as_deref().unwrap_or_default())
+                    }
+                    _ => format!("the collection `{}`", self.data.collection.as_deref().unwrap_or_default()),
+                };
+                return Err(Error::mismatch(format!("{what} is not what the run began with"))
+                    .hint("put it back as it was, or begin another run"));
+            }
+        }
+        self.inputs = found;
+        Ok(())
+    }
+
+    /// What is trained, for a checkpoint to tell from others.
+    fn subject(&self) -> String {
+        let method = serde_json::to_string(&self.method).unwrap_or_default();
+        format!("{} {method}", self.base_fingerprint)
+    }
+
+    /// Whether the gradient of this parameter is exactly zero at the start, because of how the method begins.
+    fn is_still(&self, name: &str) -> bool {
+        match &self.method {
+            Method::Adapter(config) => self.init_demos.is_none() && config.still_at_start(name),
+            Method::Weights(_) => false,
+        }
+    }
+
+    /// What the rate of this parameter is multiplied by.
+    fn rate_of(&self, name: &str) -> f64 {
+        if name.contains("lora_B") { self.lora_plus } else { 1.0 }
+    }
+
     /// The job of the run in `folder`.
     ///
     /// # Errors

@@ -36,6 +36,8 @@ pub struct Documents<'a> {
     pub embedder: &'a Embedder,
     pub reranker: Option<&'a CrossEncoder>,
     pub places: &'a Places,
+    /// Tells what is in the collection, and how it was built, from what else there may be.
+    pub version: &'a str,
 }
 
 /// Rows, and what became of the others.
@@ -43,8 +45,6 @@ pub struct Documents<'a> {
 pub struct Laid {
     pub rows: Vec<Row>,
     pub skipped: Skipped,
-    /// blake3 of the file.
-    pub hash: String,
     /// What the template was told may be chosen, or the classes that rows number.
     pub labels: Vec<String>,
 }
@@ -52,7 +52,7 @@ pub struct Laid {
 impl From<train::Data> for Laid {
     fn from(read: train::Data) -> Self {
         let skipped = Skipped { too_long: read.left_out, cut: read.cut, not_found: 0 };
-        Self { rows: read.rows, skipped, hash: read.hash, labels: read.classes }
+        Self { rows: read.rows, skipped, labels: read.classes }
     }
 }
 
@@ -128,7 +128,7 @@ pub fn templated(
         (true, true) => example::labels(&examples),
         (true, false) => data.labels.clone(),
     };
-    let mut laid = Laid { hash: records.hash.clone(), ..Laid::default() };
+    let mut laid = Laid::default();
     let refusal = template.var("refusal");
     let end = end_of_turn(source.tokenizer);
     for (at, example) in examples.iter().enumerate() {
@@ -162,6 +162,16 @@ pub fn templated(
                 ));
             }
         };
+        let tokens = source.tokenizer.encode(answer, false)?.len();
+        if tokens >= source.window {
+            return Err(named(
+                Error::too_long(format!(
+                    "its answer has {tokens} tokens, a row with its prompt has room for {}",
+                    source.window
+                ))
+                .hint("shorten it, or take a longer window: --max-length, up to the model's"),
+            ));
+        }
         let mut values = example.asked(&data.columns);
         values.shift_remove("passages");
         if chooses {

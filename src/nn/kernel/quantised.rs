@@ -11,14 +11,16 @@
 //! | `eight` | any matrix, 255 steps a block (as GGUF's Q8_0): four times as fast |
 //! | `four` | a matrix that lies on 16 steps a block already, because its file has it so: half the bytes of `eight` |
 //! | `rows` | the rows they are multiplied with, rounded likewise |
-//! | `registers` | what the kernels in 512-bit registers share |
+//! | `registers`, `halves` | what the kernels in 512-bit registers share, and those in 256-bit ones |
 //!
 //! Sixteen rows of the weight lie interleaved, two or four columns of each at a time: a 512-bit register then holds sixteen
 //! sums, one a row, and `vpdpbusd` adds four products of bytes to each of them at once (`vpdpwssd` two of 16 bits).
-//! Processors without these run a plain loop, which pays for a single row only.
+//! Processors without these go by halves of 256 bits, or run a plain loop; either pays for a single row only.
 
 mod eight;
 mod four;
+#[cfg(target_arch = "x86_64")]
+mod halves;
 #[cfg(target_arch = "x86_64")]
 mod registers;
 mod rows;

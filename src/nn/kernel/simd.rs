@@ -63,6 +63,13 @@ pub fn has_vnni() -> bool {
     level() == Level::Avx512 && is_x86_feature_detected!("avx512vnni")
 }
 
+/// Whether bytes can be multiplied and added in 256-bit registers, and floats of 16 bits read into them.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub fn has_avx2() -> bool {
+    level() >= Level::Avx2 && is_x86_feature_detected!("f16c")
+}
+
 /// Runs `check` at every level this processor has. Other tests may run at any of them meanwhile, which is as good.
 #[cfg(test)]
 pub fn at_every_level(mut check: impl FnMut(Level)) {

@@ -50,6 +50,11 @@ impl Eight {
             // SAFETY: the processor has these instructions.
             return unsafe { vnni(codes, scales, x, sums) };
         }
+        #[cfg(target_arch = "x86_64")]
+        if simd::has_avx2() {
+            // SAFETY: as above.
+            return unsafe { avx2(codes, scales, x, sums) };
+        }
         plain(codes, scales, x, sums);
     }
 }
@@ -104,6 +109,34 @@ fn vnni(codes: &[u8], scales: &[f32], x: Part<i8>, sums: &mut [[f32; LANES]]) {
             let dots = byte_dots(&codes, x, _mm512_set1_epi32(-ZERO * sum));
             let scales = _mm512_mul_ps(scales, _mm512_set1_ps(scale));
             store(sums, _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), scales, load_floats(sums)));
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn avx2(codes: &[u8], scales: &[f32], x: Part<i8>, sums: &mut [[f32; LANES]]) {
+    use std::arch::x86_64::*;
+
+    use super::halves::{self, HALF, load, load_floats, quads, store};
+
+    let (zero, ones) = (_mm256_set1_epi8(ZERO as i8), _mm256_set1_epi16(1));
+    let blocks = codes.as_chunks::<CODES>().0.iter().zip(scales.as_chunks::<LANES>().0);
+    for (b, (codes, scales)) in blocks.enumerate() {
+        let (codes, scales) = (codes.as_chunks::<{ halves::CODES }>().0, scales.as_chunks::<HALF>().0);
+        for (i, sums) in sums.iter_mut().enumerate() {
+            let (x, (scale, _)) = (quads(x.codes(i, b)), x.scale(i, b));
+            for (half, sums) in sums.as_chunks_mut::<HALF>().0.iter_mut().enumerate() {
+                let mut dots = _mm256_setzero_si256();
+                for (codes, x) in codes.as_chunks::<2>().0.iter().zip(x) {
+                    // One side has to be without a sign: it goes to the other, and no pair leaves 16 bits.
+                    let codes = _mm256_sub_epi8(load(&codes[half]), zero);
+                    let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(x, codes));
+                    dots = _mm256_add_epi32(dots, _mm256_madd_epi16(pairs, ones));
+                }
+                let scales = _mm256_mul_ps(load_floats(&scales[half]), _mm256_set1_ps(scale));
+                store(sums, _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), scales, load_floats(sums)));
+            }
         }
     }
 }

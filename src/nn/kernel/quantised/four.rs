@@ -58,6 +58,11 @@ impl Four {
             // SAFETY: the processor has these instructions.
             return unsafe { vnni(codes, grids, x, sums) };
         }
+        #[cfg(target_arch = "x86_64")]
+        if simd::has_avx2() {
+            // SAFETY: as above.
+            return unsafe { avx2(codes, grids, x, sums) };
+        }
         plain(codes, grids, x, sums);
     }
 }
@@ -164,6 +169,41 @@ fn vnni(codes: &[u8], grids: &[f16], x: Part<i8>, sums: &mut [[f32; LANES]]) {
             let steps = _mm512_mul_ps(steps, _mm512_set1_ps(scale));
             let total = _mm512_fmadd_ps(dots, steps, load_floats(sums));
             store(sums, _mm512_fmadd_ps(offsets, _mm512_set1_ps(scale * sum as f32), total));
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn avx2(codes: &[u8], grids: &[f16], x: Part<i8>, sums: &mut [[f32; LANES]]) {
+    use std::arch::x86_64::*;
+
+    use super::halves::{CODES, HALF, load, load_floats, quads, store};
+
+    // SAFETY: the array has 16 bytes.
+    let floats = |values: &[f16; HALF]| _mm256_cvtph_ps(unsafe { _mm_loadu_si128(values.as_ptr().cast()) });
+    let (low, ones) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1));
+    let blocks = codes.as_chunks::<BYTES>().0.iter().zip(grids.as_chunks::<{ 2 * LANES }>().0);
+    for (b, (codes, grids)) in blocks.enumerate() {
+        let (codes, grids) = (codes.as_chunks::<CODES>().0, grids.as_chunks::<HALF>().0);
+        for (i, sums) in sums.iter_mut().enumerate() {
+            let (x, (scale, sum)) = (quads(x.codes(i, b)), x.scale(i, b));
+            for (half, sums) in sums.as_chunks_mut::<HALF>().0.iter_mut().enumerate() {
+                // Sixteen bits are enough for a block: sixteen products of at most 15 · 128.
+                let mut dots = _mm256_setzero_si256();
+                for (codes, x) in codes.as_chunks::<2>().0.iter().zip(x.as_chunks::<2>().0) {
+                    let both = load(&codes[half]);
+                    let (first, second) =
+                        (_mm256_and_si256(both, low), _mm256_and_si256(_mm256_srli_epi16::<4>(both), low));
+                    dots = _mm256_add_epi16(dots, _mm256_maddubs_epi16(first, x[0]));
+                    dots = _mm256_add_epi16(dots, _mm256_maddubs_epi16(second, x[1]));
+                }
+                let dots = _mm256_cvtepi32_ps(_mm256_madd_epi16(dots, ones));
+                let steps = _mm256_mul_ps(floats(&grids[half]), _mm256_set1_ps(scale));
+                let total = _mm256_fmadd_ps(dots, steps, load_floats(sums));
+                let offsets = floats(&grids[2 + half]);
+                store(sums, _mm256_fmadd_ps(offsets, _mm256_set1_ps(scale * sum as f32), total));
+            }
         }
     }
 }

@@ -64,6 +64,10 @@ impl Bottleneck {
             ))
             .hint(format!("give a number between 1 and {hidden}")));
         }
+        if !self.scaling.is_finite() || self.scaling == 0.0 {
+            return Err(Error::invalid(format!("a scaling of {} leaves nothing to train", self.scaling))
+                .hint("a number that is not 0; 1 is usual"));
+        }
         Ok(width as usize)
     }
 

@@ -74,6 +74,13 @@ impl Lora {
             return Err(Error::invalid(format!("a dropout of {} is no share", self.dropout))
                 .hint("0 or more, and less than 1"));
         }
+        if let Some(alpha) = std::iter::once(&self.alpha)
+            .chain(self.alpha_pattern.iter().map(|(_, alpha)| alpha))
+            .find(|alpha| !alpha.is_finite() || **alpha == 0.0)
+        {
+            return Err(Error::invalid(format!("an alpha of {alpha} changes nothing"))
+                .hint("a number that is not 0, usually the rank or twice the rank"));
+        }
         let mut modules = self.targets.modules_but(self.exclude.as_ref(), network, self.layers.as_deref())?;
         modules.extend(network.pooler().filter(|_| self.pooler));
         Ok(modules)

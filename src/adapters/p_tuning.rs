@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::soft_prompt::{EMBEDDINGS, SoftPrompt, VirtualTokens, some_tokens};
 use super::{AdapterConfig, Method, Start, Tensors, draw, take};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::nn::{Adapter, Identity, Network, fresh_identity};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,6 +45,10 @@ impl PTuning {
 impl Method for PTuning {
     fn shapes(&self, network: &dyn Network) -> Result<BTreeMap<String, Vec<usize>>> {
         let n = some_tokens(self.num_virtual_tokens)?;
+        if self.encoder_hidden_size == Some(0) {
+            return Err(Error::invalid("an encoder_hidden_size of 0 is no network")
+                .hint("give it a width of 1 or more"));
+        }
         let mut shapes = BTreeMap::from([(ROWS.to_owned(), vec![n, network.shape().hidden])]);
         for (layer, (out, input)) in LAYERS.into_iter().zip(self.sizes(network)) {
             shapes.insert(format!("{layer}.weight"), vec![out, input]);

@@ -84,6 +84,11 @@ impl Targets {
         {
             return Err(nothing(name, &all));
         }
+        let count = network.shape().layers;
+        if let Some(layer) = layers.unwrap_or_default().iter().find(|layer| **layer >= count) {
+            return Err(Error::invalid(format!("there is no layer {layer}"))
+                .hint(format!("the model has {count}, counted from 0")));
+        }
         let mut chosen = Vec::new();
         for module in &all {
             let in_layers = layers.is_none_or(|layers| layers.contains(&module.layer));

@@ -7,7 +7,7 @@ use candle_core::{D, Device};
 
 use crate::adapters::{Stored, Task};
 use crate::error::{Error, Result};
-use crate::models::{Batch, Model};
+use crate::models::{self, Batch, Model};
 use crate::nn::{Adapter, Bare, Mode, Network, Pass};
 use crate::train::ids_of_text;
 
@@ -65,6 +65,29 @@ impl Trained {
         let longest = about.training["job"]["train"]["max_length"].as_u64();
         let window = longest.map_or(usize::MAX, |most| most as usize).min(model.transformer.config.context);
         Ok(Self { model, adapter, labels, window })
+    }
+
+    /// The classifier that the model at `path` is, a Hugging Face directory with a head for classes.
+    ///
+    /// # Errors
+    /// `Invalid` for one without; as [`Model::load`].
+    pub fn of_model(path: &Path, device: &Device) -> Result<Self> {
+        let model = Model::load(path, device)?;
+        let (Some(labels), Some(head)) = (models::class_names(path)?, &model.classifier) else {
+            return Err(Error::invalid(format!("`{}` has no head for classes", path.display()))
+                .hint("train one with `incontext tune head`"));
+        };
+        if labels.len() != head.classes() {
+            return Err(Error::corrupt(format!(
+                "`{}`: config.json names {} classes, the head has {}",
+                path.display(),
+                labels.len(),
+                head.classes()
+            ))
+            .hint("save the model again"));
+        }
+        let window = model.transformer.config.context;
+        Ok(Self { model, adapter: Arc::new(Bare), labels, window })
     }
 
     pub fn labels(&self) -> &[String] {

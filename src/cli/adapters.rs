@@ -326,15 +326,21 @@ fn merge(
     check_base(&adapter, &model)?;
     let loaded = Model::load(&model.path, &candle_core::Device::Cpu)?;
     let stored = Stored::read(&adapter.dir, &loaded.transformer)?;
+    let method = adapter.method(stored.config.as_ref());
     let mut tensors = match &stored.config {
         None => crate::adapters::Tensors::new(),
         Some(config) => config.merged(&loaded.transformer, &stored.tensors)?.ok_or_else(|| {
-            Error::invalid(format!("{} adds computations that no weight can express", config.name()))
+            Error::invalid(format!("{method} adds computations that no weight can express"))
                 .hint("LoRA, DoRA and IA3 can be merged; keep this one as an adapter")
         })?,
     };
     tensors.extend(stored.base);
-    models::save(&model.path, &tensors, out)?;
-    printer.note(format!("wrote `{}`; ask it with --model {} --base", out.display(), out.display()));
+    let labels = stored.about.map(|about| about.labels).filter(|_| stored.task == Task::SeqCls);
+    models::save(&model.path, &tensors, labels.as_deref(), out)?;
+    let out = out.display();
+    printer.note(match stored.task {
+        Task::SeqCls => format!("wrote `{out}`; `incontext classify --model {out} --base TEXT` asks it"),
+        _ => format!("wrote `{out}`; ask it with --model {out} --base"),
+    });
     Ok(())
 }

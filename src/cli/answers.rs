@@ -116,14 +116,25 @@ impl With {
         Ok(Loaded { device, embedder, reranker, chosen, generator })
     }
 
-    /// The template of a question on its own; unless one is named, one with room for demonstrations where some are `shown`.
+    /// The template of a question on its own; unless one is named, the one that the adapter was trained by where that shows
+    /// passages, or one with room for demonstrations where some are `shown`.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn template(&self, shown: bool, settings: &Settings) -> Result<Template> {
+    pub fn template(&self, shown: bool, chosen: &Chosen, settings: &Settings) -> Result<Template> {
         let prompt = settings.get(Key::Prompt, self.prompt.as_deref());
-        let name = if shown && prompt.source == Source::Default { FEWSHOT } else { &prompt.value };
-        settings.library().load(name)
+        if prompt.source != Source::Default {
+            return settings.library().load(&prompt.value);
+        }
+        if shown {
+            return settings.library().load(FEWSHOT);
+        }
+        if let Some(template) = chosen.template(settings)?
+            && template.front().inputs.iter().any(|input| input == "passages")
+        {
+            return Ok(template);
+        }
+        settings.library().load(&prompt.value)
     }
 
     /// Passages to read.

@@ -77,7 +77,7 @@ pub fn run(command: &Ask, settings: &Settings, printer: &Printer) -> Result<Endi
     let collection = narrow::only(&command.narrow.filter(settings), collection, printer)?;
     let loaded = command.with.load(&collection, command.answer, settings, &|_| ())?;
     let shown = command.pool.pool.is_some() || command.shots.is_given();
-    let template = command.with.template(shown, settings)?;
+    let template = command.with.template(shown, &loaded.chosen, settings)?;
     let (mut demos, mut order) = (Vec::new(), Order::default());
     if shown {
         shots::check(&template)?;

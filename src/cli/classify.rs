@@ -1,18 +1,17 @@
 //! `incontext classify`: texts to labels, by scoring each label behind a prompt.
 
-mod input;
 mod output;
 mod trained;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use self::input::Inputs;
 use self::output::{Outcome, Tally};
+use super::inputs::Inputs;
 use super::printer::Printer;
 use super::settings::Settings;
 use super::shots::{self, Pool, Shots};
-use super::tuned::Tuned;
+use super::tuned::{Chosen, Tuned};
 use super::{Ending, device, help, load};
 use crate::adapters::Task;
 use crate::classify::classifier::Said;
@@ -20,6 +19,8 @@ use crate::classify::label::{self, Label};
 use crate::classify::{Classifier, Rule};
 use crate::error::{Error, Result};
 use crate::generate::labels::{self, Calibration, Scoring};
+use crate::hub;
+use crate::models;
 use crate::retrieve::demos::Select;
 use crate::text::example::{self, Columns, Example};
 
@@ -28,8 +29,8 @@ const TEMPLATE: &str = "classify/plain";
 
 /// Choose a label for each text, with its probability
 ///
-/// An adapter that was trained for it (`tune head`, `tune METHOD --classify`) tells its own labels: --adapter NAME. Otherwise the
-/// model need not be trained for it: every label is scored as the continuation of a prompt. An endpoint tells no scores;
+/// An adapter that was trained for it (`tune head`, `tune METHOD --classify`) tells its own labels: --adapter NAME; so does a
+/// model that has a head for classes: --model DIR. Otherwise the model need not be trained for it: every label is scored as the continuation of a prompt. An endpoint tells no scores;
 /// there the model writes, and the label that it names first counts. Exit code 1 when a text could not be classified.
 #[derive(Args)]
 #[command(after_long_help = help::examples(EXAMPLES))]
@@ -140,7 +141,7 @@ impl Classify {
 pub fn run(command: &Classify, settings: &Settings, printer: &Printer) -> Result<Ending> {
     let chosen = command.tuned.over(command.model.as_deref(), settings)?;
     let about = chosen.adapter.as_ref().and_then(|adapter| adapter.about.as_ref());
-    if about.is_some_and(|about| about.task == Task::SeqCls) {
+    if about.is_some_and(|about| about.task == Task::SeqCls) || is_classifier(&chosen) {
         return trained::run(command, &chosen, settings, printer);
     }
     let template = settings.library().load(command.prompt.as_deref().unwrap_or(TEMPLATE))?;
@@ -209,6 +210,13 @@ pub fn run(command: &Classify, settings: &Settings, printer: &Printer) -> Result
     }
     tally.remark(printer);
     Ok(if tally.failed == 0 { Ending::Done } else { Ending::No(1) })
+}
+
+/// Whether the model tells classes apart by itself, a head of its own being among its weights.
+fn is_classifier(chosen: &Chosen) -> bool {
+    let bare = chosen.adapter.is_none() && !load::is_served(&chosen.model);
+    let found = bare.then(|| hub::resolve(&chosen.model).ok()).flatten();
+    found.is_some_and(|model| matches!(models::class_names(&model.path), Ok(Some(_))))
 }
 
 /// Says which label no demonstration can be of.

@@ -16,7 +16,7 @@ pub type Examples = &'static [(&'static str, &'static str)];
 /// The program's commands by what a person is about to do.
 const GROUPS: [(&str, &[&str]); 7] = [
     ("Ask your documents", &["quickstart", "ingest", "ask", "chat", "search"]),
-    ("Have a model decide", &["classify"]),
+    ("Have a model do your task", &["classify", "generate"]),
     ("Find the prompt that works", &["prompt", "experiment", "optimise"]),
     ("Tune the model", &["tune", "use", "modes", "adapters"]),
     ("Measure", &["eval", "tune-fusion", "calibrate", "verify"]),

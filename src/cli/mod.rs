@@ -17,8 +17,10 @@ mod doctor;
 mod endpoint;
 mod eval;
 mod experiment;
+mod generate;
 mod help;
 mod ingest;
+mod inputs;
 mod interrupt;
 mod load;
 mod models;
@@ -93,6 +95,7 @@ enum Command {
     Ask(ask::Ask),
     Chat(chat::Chat),
     Classify(classify::Classify),
+    Generate(generate::Generate),
     /// Teach a model of this machine a task, by the method of your choice
     ///
     /// The result is an adapter: `ask --adapter NAME` asks with it, `--base` without. The weights of the model stay as they are.
@@ -194,6 +197,7 @@ fn run(cli: Cli, printer: &Printer) -> Result<Ending> {
         Command::Ask(command) => ask::run(&command, &settings()?, printer),
         Command::Chat(command) => chat::run(&command, &settings()?, printer),
         Command::Classify(command) => classify::run(&command, &settings()?, printer),
+        Command::Generate(command) => generate::run(&command, &settings()?, printer),
         Command::Tune(command) => tune::run(&command, &settings()?, printer),
         Command::Use(command) => use_::run(&command, &settings()?, printer),
         Command::Modes(command) => modes::run(&command, &settings()?, printer),

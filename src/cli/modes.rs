@@ -5,12 +5,12 @@ use serde_json::json;
 
 use super::printer::Printer;
 use super::settings::{Key, Settings};
-use super::tuned::Adapted;
+use super::tuned::{Adapted, chosen};
 use super::{Ending, help, load};
-use crate::adapters::{describe, registry::NONE};
+use crate::adapters::{Task, describe, registry::NONE};
 use crate::error::Result;
 use crate::hub;
-use crate::models;
+use crate::models::{self, Model};
 
 /// Show what is possible with this model: prompts, demonstrations, adapters
 ///
@@ -45,12 +45,24 @@ struct Mode {
 }
 
 pub fn run(command: &Modes, settings: &Settings, printer: &Printer) -> Result<Ending> {
-    let model = settings.model(command.model.as_deref());
-    let used = settings.get(Key::Adapter, None).value;
+    let typed = settings.get(Key::Model, command.model.as_deref());
+    let used = settings.get(Key::Adapter, None);
+    // An adapter in use may bring its own model.
+    let model = match chosen(typed.clone(), used.clone(), settings) {
+        Ok(chosen) => chosen.model,
+        Err(_) => typed.value,
+    };
+    let used = used.value;
     let served = load::is_served(&model);
     let weights = if served { None } else { Some(hub::resolve(&model)?) };
     let no_weights = "the model is behind an endpoint, which gives text and no weights";
     let obstacle = served.then(|| no_weights.to_owned());
+    let reads_only = match &weights {
+        Some(model) => !Model::describe(&model.path)?.0.causal,
+        None => false,
+    };
+    let writes_nothing =
+        reads_only.then(|| "an encoder writes nothing; tuned, it tells classes apart".to_owned());
     let plain = |name: &str, what: &str, obstacle: Option<String>, used| Mode {
         name: name.to_owned(),
         what: what.to_owned(),
@@ -58,8 +70,13 @@ pub fn run(command: &Modes, settings: &Settings, printer: &Printer) -> Result<En
         used,
     };
     let mut modes = vec![
-        plain("base", "the model as it is, with any prompt: --prompt", None, used == NONE),
-        plain("few-shot", "shown worked examples in its prompt: --pool FILE --shots K", None, false),
+        plain("base", "the model as it is, with any prompt: --prompt", writes_nothing.clone(), used == NONE),
+        plain(
+            "few-shot",
+            "shown worked examples in its prompt: --pool FILE --shots K",
+            writes_nothing,
+            false,
+        ),
         plain(
             "tune",
             "trained on examples: incontext tune METHOD --data FILE --out NAME",
@@ -68,20 +85,28 @@ pub fn run(command: &Modes, settings: &Settings, printer: &Printer) -> Result<En
         ),
     ];
     let fingerprint = weights.as_ref().map(|model| models::fingerprint(&model.path)).transpose()?;
-    for name in settings.adapters().names()? {
+    let mut names = settings.adapters().names()?;
+    // A folder of one's own is used by its path.
+    if used != NONE && !names.contains(&used) {
+        names.push(used.clone());
+    }
+    for name in names {
         let known = Adapted::find(&name, settings)
             .and_then(|adapter| describe(&adapter.dir).map(|(config, _)| (adapter, config)));
-        let (method, unfit) = match known {
+        let (what, unfit) = match known {
             Ok((adapter, config)) => {
                 let method = adapter.method(config.as_ref());
                 let about = adapter.about.unwrap_or_default();
                 let fits = fingerprint.as_ref().is_none_or(|found| about.fits(found));
-                (method, (!fits).then(|| format!("made on `{}`", about.base)))
+                let what = match about.task {
+                    Task::SeqCls => format!("{method}: incontext classify --adapter {name}"),
+                    _ => format!("{method}: --adapter {name}, or incontext use {name}"),
+                };
+                (what, (!fits).then(|| format!("made on `{}`", about.base)))
             }
-            Err(error) => ("adapter".to_owned(), Some(format!("it is damaged: {error}"))),
+            Err(error) => (String::new(), Some(format!("it is damaged: {error}"))),
         };
         let obstacle = obstacle.clone().or(unfit);
-        let what = format!("{method}: --adapter {name}, or incontext use {name}");
         modes.push(Mode { used: used == name, what, obstacle, name });
     }
     if command.json {

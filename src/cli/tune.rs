@@ -147,6 +147,9 @@ const REPEAT: help::Examples = &[(
     "incontext tune repeat .incontext/runs/support --out again",
 )];
 
+/// Labels that a person is told of in a line.
+const SHOWN_LABELS: usize = 12;
+
 /// A method, and what all of them share.
 #[derive(Args)]
 pub struct One<M: Args> {
@@ -191,7 +194,7 @@ pub fn run(command: &Tune, settings: &Settings, printer: &Printer) -> Result<End
         Tune::Lora(one) => begin(&one.shared, one.method.chosen(), settings, printer),
         Tune::Ia3(one) => begin(&one.shared, one.method.config().into(), settings, printer),
         Tune::Prefix(one) => begin(&one.shared, one.method.chosen(), settings, printer),
-        Tune::SoftPrompt(one) => begin(&one.shared, one.method.chosen(), settings, printer),
+        Tune::SoftPrompt(one) => begin(&one.shared, one.method.chosen()?, settings, printer),
         Tune::PTuning(one) => begin(&one.shared, one.method.config().into(), settings, printer),
         Tune::Houlsby(one) => bottleneck(one, Placement::Houlsby),
         Tune::Pfeiffer(one) => bottleneck(one, Placement::Pfeiffer),
@@ -224,6 +227,7 @@ struct Run<'a> {
 }
 
 fn begin(shared: &Shared, chosen: Chosen, settings: &Settings, printer: &Printer) -> Result<Ending> {
+    shared.check()?;
     let method = chosen.method;
     let model = settings.model(shared.model.as_deref());
     let path = weights(&model)?.path;
@@ -231,12 +235,25 @@ fn begin(shared: &Shared, chosen: Chosen, settings: &Settings, printer: &Printer
     let mut training = tune::train_config(&method, &about);
     shared.training.put(&mut training);
     let rows = &shared.rows;
+    // An encoder writes nothing: there is nothing else to teach it.
+    let classify = shared.classify || !about.causal || matches!(method, Method::Weights(Selection::Head));
+    if classify && shared.template.is_some() {
+        return Err(Error::invalid(
+            "a head that tells classes apart reads texts as they are, by no template",
+        )
+        .hint("leave --template out, or tune a model that writes by a method that has no head"));
+    }
+    let lora_plus = chosen.lora_plus.unwrap_or(1.0);
+    if !(lora_plus > 0.0 && lora_plus.is_finite()) {
+        return Err(Error::invalid(format!("with --lora-plus {lora_plus} B would not be trained"))
+            .hint("a number above 0; 16 is what the paper takes"));
+    }
+    training.check()?;
     let job = Job {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         model: lasting(&model)?,
         base_fingerprint: models::fingerprint(&path)?,
-        // An encoder writes nothing: there is nothing else to teach it.
-        classify: shared.classify || !about.causal || matches!(method, Method::Weights(Selection::Head)),
+        classify,
         method,
         data: Data {
             file: absolute(&shared.data)?,
@@ -258,7 +275,7 @@ fn begin(shared: &Shared, chosen: Chosen, settings: &Settings, printer: &Printer
         init_demos: chosen.init_demos.as_deref().map(absolute).transpose()?,
         train: training,
         sweep: shared.training.sweep_lr,
-        lora_plus: chosen.lora_plus.unwrap_or(1.0),
+        lora_plus,
     };
     let run = Run { name: &shared.out, job, resume: false, json: shared.json, device: shared.device };
     vacant(&shared.out, shared.restart, settings)?;
@@ -403,10 +420,13 @@ fn train(run: Run, settings: &Settings, printer: &Printer) -> Result<Ending> {
     }
     follow.summary(&done, bytes);
     printer.note(match job.classify {
-        true => format!(
-            "`{name}` is here: `incontext classify --adapter {name} TEXT` tells {}",
-            job.data.labels.join(", ")
-        ),
+        true => {
+            let labels = &job.data.labels;
+            let more = labels.len().saturating_sub(SHOWN_LABELS);
+            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+            let labels = labels.iter().take(SHOWN_LABELS).cloned().collect::<Vec<_>>().join(", ");
+            format!("`{name}` is here: `incontext classify --adapter {name} TEXT` tells {labels}{more}")
+        }
         false => format!(
             "`{name}` is here; ask with it by --adapter {name}, or from now on: `incontext use {name}`"
         ),

@@ -9,6 +9,7 @@ use super::settings::{Key, Setting, Settings, Source};
 use crate::adapters::registry::NONE;
 use crate::adapters::{About, AdapterConfig, Registry};
 use crate::error::{Error, Result};
+use crate::prompt::Template;
 
 /// The options.
 #[derive(Args, Default)]
@@ -46,6 +47,23 @@ impl Chosen {
     pub fn writes_well(&self) -> bool {
         let about = self.adapter.as_ref().and_then(|adapter| adapter.about.as_ref());
         about.is_some_and(About::writes_well)
+    }
+
+    /// The template that the adapter was trained by, if it was by one.
+    ///
+    /// # Errors
+    /// Naming the adapter, when the template is not there any more.
+    pub fn template(&self, settings: &Settings) -> Result<Option<Template>> {
+        let Some(adapter) = &self.adapter else { return Ok(None) };
+        let Some(name) = adapter.about.as_ref().and_then(|about| about.template.as_deref()) else {
+            return Ok(None);
+        };
+        let loaded = settings.library().load(name);
+        loaded.map(Some).map_err(|error| {
+            error
+                .within(format!("the template that `{}` was trained by", adapter.name))
+                .hint("put it back, or name another with --prompt")
+        })
     }
 
     /// For a person: the model, and what is over it.

@@ -297,11 +297,13 @@ impl Comparison {
             let labels = labels
                 .ok_or_else(|| Error::invalid("reference: `labels` and `input_ids` differ in shape"))?;
             let targets = Targets::next_token(&labels, &run.inputs.batch.packing);
+            below(&targets, "labels", run.model.transformer.config.shape.vocab, "the vocabulary")?;
             return cross_entropy(&run.hidden, &targets, run.model.transformer.head()).map(Some);
         }
         let (Some(y), Some(logits)) = (self.reference.get("y"), &run.class_logits) else { return Ok(None) };
         let ids = y.flatten_all()?.to_dtype(DType::U32)?.to_vec1()?;
         let targets = Targets { rows: (0..ids.len() as u32).collect(), ids };
+        below(&targets, "y", logits.dim(1)?, "the head's classes")?;
         cross_entropy(logits, &targets, |logits: &Tensor| Ok(logits.clone())).map(Some)
     }
 
@@ -396,4 +398,12 @@ fn values(tensor: &Tensor) -> Result<Vec<f64>> {
 
 fn length(values: &[f64]) -> f64 {
     values.iter().map(|value| value * value).sum::<f64>().sqrt()
+}
+/// Refuses numbers that the model has no score for.
+fn below(targets: &Targets, name: &str, count: usize, of: &str) -> Result<()> {
+    match targets.ids.iter().find(|id| **id as usize >= count) {
+        Some(id) => Err(Error::invalid(format!("reference: `{name}` has {id}, and {of} are {count}"))
+            .hint("the reference is of another model")),
+        None => Ok(()),
+    }
 }

@@ -5,6 +5,7 @@
 
 mod batch;
 mod bert;
+mod classes;
 mod config;
 mod distilbert;
 mod fingerprint;
@@ -25,6 +26,7 @@ mod transformer;
 mod weights;
 
 pub use batch::Batch;
+pub use classes::class_names;
 pub use config::{Config, Family, Near, NormKind, NormPlace, Positions};
 pub use fingerprint::fingerprint;
 pub use heads::{Classifier, NewHead, mean_pooled};

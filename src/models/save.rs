@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Value, json};
 
+use super::classes;
 use super::config::{Config, Family, Positions};
 use super::model::Model;
 use super::weights::weight_files;
@@ -17,11 +18,16 @@ const WEIGHTS: &str = "model.safetensors";
 
 /// Writes the model at `path`, a directory or a GGUF file, into the directory `out`, in place of what is there. Each of
 /// `tensors` stands in for the model's own of that name; those that it does not have are added. Tensors keep their types; a GGUF
-/// file's become 32-bit floats.
+/// file's become 32-bit floats. With `labels` it is written as the model that tells these apart.
 ///
 /// # Errors
 /// As [`Model::load`]; `Invalid` for a GGUF file whose settings config.json has no words for; `Io`.
-pub fn save(path: &Path, tensors: &BTreeMap<String, Tensor>, out: &Path) -> Result<()> {
+pub fn save(
+    path: &Path,
+    tensors: &BTreeMap<String, Tensor>,
+    labels: Option<&[String]>,
+    out: &Path,
+) -> Result<()> {
     let place = |error: Error| error.within(path.display());
     let (config, _) = Model::describe(path)?;
     let trunk = config.family.names().trunk;
@@ -34,6 +40,10 @@ pub fn save(path: &Path, tensors: &BTreeMap<String, Tensor>, out: &Path) -> Resu
             (params.snapshot()?, Beside::Made { config: json, tokenizer })
         }
     };
+    // Who reads a head beside a bare trunk puts the prefix before both.
+    if labels.is_some() && !all.keys().any(|name| name.starts_with(trunk)) {
+        all = all.into_iter().map(|(name, tensor)| (format!("{trunk}{name}"), tensor)).collect();
+    }
     for (name, tensor) in tensors {
         // A file of the bare trunk leaves the prefix out.
         let bare = name.strip_prefix(trunk).filter(|bare| !all.contains_key(name) && all.contains_key(*bare));
@@ -49,12 +59,20 @@ pub fn save(path: &Path, tensors: &BTreeMap<String, Tensor>, out: &Path) -> Resu
                     std::fs::copy(&file, dir.join(name)).at("copy", &file)?;
                 }
             }
-            Beside::Made { config, tokenizer } => {
-                files::replace(&dir.join("config.json"), &pretty(&config))?;
+            Beside::Made { config: json, tokenizer } => {
+                files::replace(&dir.join("config.json"), &pretty(&json))?;
                 for (name, content) in tokenizer {
                     files::replace(&dir.join(name), content.as_bytes())?;
                 }
             }
+        }
+        if let Some(labels) = labels {
+            let file = dir.join("config.json");
+            let text = std::fs::read(&file).at("read", &file)?;
+            let mut json = serde_json::from_slice(&text)
+                .map_err(|error| Error::corrupt(format!("`{}`: {error}", file.display())))?;
+            classes::describe(&mut json, config.family, labels);
+            files::replace(&file, &pretty(&json))?;
         }
         let about = HashMap::from([("format".to_owned(), "pt".to_owned())]);
         files::replace_at(&dir.join(WEIGHTS), |file| {

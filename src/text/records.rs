@@ -1,4 +1,4 @@
-//! A file of records, one a line: JSON Lines or a table, gzipped or not.
+//! A file of records, one a line: JSON Lines or a table, gzipped or not; a JSON array of records is read as well.
 //!
 //! Whoever reads data of a person's (questions, judgements, examples) reads it through here, so that every complaint names
 //! the file and the line, and every result can carry the hash of what it was computed from. What a record means is for
@@ -20,6 +20,8 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 pub struct Source {
     path: PathBuf,
     text: String,
+    /// Whether it is one JSON array, whose elements are counted instead of lines.
+    array: bool,
     /// blake3 of the file's bytes as they lie on disk, in hex.
     pub hash: String,
 }
@@ -48,7 +50,8 @@ impl Source {
             let line = error.as_bytes()[..good].iter().filter(|byte| **byte == b'\n').count() + 1;
             Error::invalid(format!("`{}` line {line}: not UTF-8", path.display())).hint("save it as UTF-8")
         })?;
-        Ok(Self { path: path.to_owned(), text, hash })
+        let array = text.trim_start_matches('\u{feff}').trim_start().starts_with('[');
+        Ok(Self { path: path.to_owned(), text, array, hash })
     }
 
     pub fn path(&self) -> &Path {
@@ -63,14 +66,25 @@ impl Source {
 
     /// `error` as one of `line`.
     pub fn at(&self, line: usize, error: Error) -> Error {
-        error.within(format!("`{}` line {line}", self.path.display()))
+        let what = if self.array { "row" } else { "line" };
+        error.within(format!("`{}` {what} {line}", self.path.display()))
     }
 
-    /// Every line's JSON object, with the line's number.
+    /// Every line's JSON object, with the line's number; of an array, every element with its own.
     ///
     /// # Errors
     /// `Invalid` for the first line that is no such object.
     pub fn json_lines<T: DeserializeOwned>(&self) -> Result<Vec<(usize, T)>> {
+        if self.array {
+            let wrong = |error| Error::invalid(format!("`{}`: {error}", self.path.display()));
+            let text = self.text.trim_start_matches('\u{feff}');
+            let all: Vec<serde_json::Value> = serde_json::from_str(text).map_err(wrong)?;
+            let one = |(number, value)| {
+                let parsed = serde_json::from_value(value).map_err(|error| Error::invalid(error.to_string()));
+                parsed.map(|value| (number, value)).map_err(|error| self.at(number, error))
+            };
+            return (1..).zip(all).map(one).collect();
+        }
         let parsed = self.lines().map(|(number, line)| match serde_json::from_str(line) {
             Ok(value) => Ok((number, value)),
             Err(error) => {

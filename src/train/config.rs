@@ -97,7 +97,9 @@ impl TrainConfig {
             ("patience", self.patience != Some(0), "at least 1"),
         ];
         match wrong.into_iter().find(|(_, right, _)| !right) {
-            Some((name, _, wanted)) => Err(Error::invalid(format!("`{name}` has to be {wanted}"))),
+            Some((name, _, wanted)) => Err(Error::invalid(format!("`{name}` has to be {wanted}")).hint(
+                format!("leave it out for the usual one (on the command line: --{})", name.replace('_', "-")),
+            )),
             None => Ok(()),
         }
     }

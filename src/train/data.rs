@@ -101,7 +101,7 @@ impl<'a> Reading<'a> {
         if data.rows.is_empty() {
             let (path, window) = (source.path().display(), self.window);
             return Err(Error::too_long(format!("no row of `{path}` fits the window of {window} tokens"))
-                .hint("take a longer window, or let prompts be cut"));
+                .hint("--max-length takes longer ones, as far as the model reads; --cut cuts prompts"));
         }
         Ok(data)
     }
@@ -111,31 +111,45 @@ impl<'a> Reading<'a> {
             Data { rows: Vec::new(), classes: Vec::new(), left_out: 0, cut: 0, hash: source.hash.clone() };
         let end = end_of_turn(self.tokenizer);
         let lines: Vec<(usize, Value)> = source.json_lines().map_err(|error| error.hint(WANTED))?;
-        let mut count = 0;
-        for (line, value) in lines {
-            if self.lines.limit == Some(count) {
-                break;
-            }
-            if let Some(split) = &self.lines.split
-                && value.get("split").and_then(Value::as_str) != Some(split)
-            {
-                continue;
-            }
-            count += 1;
-            let place = |error| source.at(line, error);
-            let rows = self.of_line(value, line, end).map_err(place)?;
-            for row in rows {
+        let wanted = |value: &Value| {
+            let split = value.get("split").and_then(Value::as_str);
+            self.lines.split.as_deref().is_none_or(|wanted| split == Some(wanted))
+        };
+        let lines = lines.into_iter().filter(|(_, value)| wanted(value));
+        let lines = lines.take(self.lines.limit.unwrap_or(usize::MAX)).map(|(number, value)| {
+            let line = Line::of(value, number, &self.columns);
+            Ok((number, line.map_err(|error| source.at(number, error))?))
+        });
+        let lines: Vec<(usize, Line)> = lines.collect::<Result<_>>()?;
+        // Where others are answered, a text alone has lost its answer.
+        if lines.iter().any(|(_, line)| matches!(line, Line::Example(_)))
+            && let Some((number, _)) = lines.iter().find(|(_, line)| matches!(line, Line::Text(_)))
+        {
+            return Err(source.at(*number, self.unanswered()));
+        }
+        let none = lines.is_empty();
+        for (number, line) in lines {
+            let place = |error| source.at(number, error);
+            for row in self.of_line(line, end).map_err(place)? {
                 self.fit(row, &mut data).map_err(place)?;
             }
         }
-        if count == 0 {
+        if none {
             let path = source.path().display();
             return Err(match &self.lines.split {
                 Some(split) => Error::invalid(format!("`{path}` has no row of the split `{split}`")),
+                None if self.lines.limit == Some(0) => {
+                    Error::invalid("no row is asked for").hint("--limit takes 1 or more")
+                }
                 None => Error::invalid(format!("`{path}` is empty")).hint(WANTED),
             });
         }
         Ok(data)
+    }
+
+    fn unanswered(&self) -> Error {
+        let name = self.columns.answer.as_deref().unwrap_or("output");
+        Error::invalid(format!("no `{name}` in it, hence nothing to learn")).hint(WANTED)
     }
 
     /// Adds `row` to `data` if it fits, or can be made to.
@@ -146,7 +160,7 @@ impl<'a> Reading<'a> {
             return Err(Error::too_long(format!(
                 "its answer has {answer} tokens, a row with its prompt has room for {window}"
             ))
-            .hint("shorten it, or take a longer window"));
+            .hint("shorten it, or take a longer window: --max-length, up to the model's"));
         }
         if row.ids.len() > window {
             if self.too_long == TooLong::Drop || !row.cut(window) {
@@ -159,9 +173,9 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    fn of_line(&self, value: Value, line: usize, end: Option<u32>) -> Result<Vec<Row>> {
+    fn of_line(&self, line: Line, end: Option<u32>) -> Result<Vec<Row>> {
         let asked = |text| [Message::new("user", text)];
-        match Line::of(value, line, &self.columns)? {
+        match line {
             Line::Chat { turns, learned_from } => self.of_chat(&turns, learned_from, end),
             Line::Texts { prompt, completion } if !self.chats() => {
                 // The two stand together as they are, examples as well.
@@ -174,10 +188,7 @@ impl<'a> Reading<'a> {
             Line::Texts { prompt, completion } => Ok(vec![self.of_turn(&asked(prompt), &completion, end)?]),
             Line::Answered { turns, completion } => Ok(vec![self.of_turn(&turns, &completion, end)?]),
             Line::Text(text) => self.of_text(&text),
-            Line::Example(example) if example.answers.is_empty() => {
-                let name = self.columns.answer.as_deref().unwrap_or("output");
-                Err(Error::invalid(format!("no `{name}` in it, hence nothing to learn")).hint(WANTED))
-            }
+            Line::Example(example) if example.answers.is_empty() => Err(self.unanswered()),
             Line::Example(example) => {
                 let answers = if self.every_answer { &example.answers[..] } else { &example.answers[..1] };
                 let turn = asked(example.input);
@@ -232,7 +243,7 @@ impl<'a> Reading<'a> {
 
     fn answer(&self, answer: &str, end: Option<u32>) -> Result<Vec<u32>> {
         if answer.trim().is_empty() {
-            return Err(Error::invalid("its answer is empty"));
+            return Err(Error::invalid("its answer is empty").hint("give it one, or leave the row out"));
         }
         let mut ids = self.tokenizer.encode(answer, false)?;
         ids.extend(end);
@@ -245,7 +256,8 @@ impl<'a> Reading<'a> {
         let said = |(at, turn): (usize, &Message)| (turn.role == "assistant" && at >= from).then_some(at);
         let learned: Vec<usize> = turns.iter().enumerate().filter_map(said).collect();
         if learned.is_empty() {
-            return Err(Error::invalid("no turn of the assistant in it, hence nothing to learn"));
+            return Err(Error::invalid("no turn of the assistant in it, hence nothing to learn")
+                .hint("a turn is learned whose `role` is `assistant`"));
         }
         if self.chats()
             && self.before.is_empty()
@@ -302,7 +314,11 @@ impl<'a> Reading<'a> {
         for example in &examples {
             let place =
                 |error: Error| error.within(format!("`{}` row {}", source.path().display(), example.id));
-            let label = example.output().ok_or_else(|| place(Error::invalid("no `label` in it")))?;
+            let name = self.columns.answer.as_deref().unwrap_or("label");
+            let label = example.output().ok_or_else(|| {
+                place(Error::invalid(format!("no `{name}` in it")))
+                    .hint("give the row one, or name its field: --label FIELD")
+            })?;
             let class = data.classes.iter().position(|class| class == label).ok_or_else(|| {
                 place(Error::invalid(format!("`{label}` is none of the classes")))
                     .hint(format!("the classes are: {}", data.classes.join(", ")))

@@ -19,7 +19,7 @@ use crate::text::tokenizer::Message;
 
 /// What a line should be, as advice.
 pub const WANTED: &str = "a JSON object a line: {\"prompt\": \"...\", \"completion\": \"...\"}; also `messages`, \
-                          `instruction` and `output`, `input` and `output`, or `text`";
+                          `instruction` and `output`, `input` and `output`, or `text`; other fields by --input and --label";
 
 pub enum Line {
     /// Whose turns of the assistant are learned from number `learned_from` on.

@@ -202,7 +202,7 @@ fn a_checkpoint_that_is_damaged_or_another_run_s_is_refused_and_nothing_is_chang
         format!("`{name}` is of another run: `learning_rate` is 0.01 there and 0.5 here")
     );
     let error = refused(&config(), false);
-    assert!(matches!(error, Error::Busy(_)), "{error}");
+    assert!(matches!(error, Error::Invalid(_)), "{error}");
 
     for length in [whole.len() / 2, whole.len() - 1, 100, 3, 0] {
         std::fs::write(&file, &whole[..length]).unwrap();

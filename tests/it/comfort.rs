@@ -11,12 +11,13 @@ use crate::run::{Folder, Ran};
 use crate::{golden, tiny};
 
 /// Every command, as it is typed.
-const COMMANDS: [&[&str]; 58] = [
+const COMMANDS: [&[&str]; 59] = [
     &["quickstart"],
     &["ingest"],
     &["ask"],
     &["chat"],
     &["classify"],
+    &["generate"],
     &["search"],
     &["doctor"],
     &["collections", "list"],
@@ -374,8 +375,9 @@ fn help_in_short_and_at_length() {
       chat        Hold a conversation over a collection
       search      Find passages, by meaning and by words
 
-    Have a model decide:
+    Have a model do your task:
       classify  Choose a label for each text, with its probability
+      generate  Write what belongs to each text: the task that an adapter was taught, or a prompt of yours
 
     Find the prompt that works:
       prompt      Write prompt templates, look at what a model reads, and check them
@@ -431,8 +433,9 @@ fn help_in_short_and_at_length() {
       chat        Hold a conversation over a collection
       search      Find passages, by meaning and by words
 
-    Have a model decide:
+    Have a model do your task:
       classify  Choose a label for each text, with its probability
+      generate  Write what belongs to each text: the task that an adapter was taught, or a prompt of yours
 
     Find the prompt that works:
       prompt      Write prompt templates, look at what a model reads, and check them

@@ -50,6 +50,7 @@ mod tiny;
 mod training;
 mod truth;
 mod tune;
+mod tune_again;
 #[cfg(unix)]
 mod watch;
 mod web;

@@ -131,7 +131,7 @@ fn a_run_that_is_killed_goes_on_and_ends_as_if_nothing_had_happened() {
     assert!(!folder.at(".incontext/adapters/killed").exists());
     // Another run of that name would lose it.
     let again = folder.run(&tune("lora", "killed", &options, &model));
-    assert!(again.code == Some(4) && again.err.contains("tune resume killed"), "{again:#?}");
+    assert!(again.code == Some(1) && again.err.contains("tune resume killed"), "{again:#?}");
     folder.ok(&["tune", "resume", "killed"]);
     assert!(adapter(&folder, "killed") == adapter(&folder, "whole"), "bit for bit");
     assert!(complaint(&folder, &["tune", "resume", "killed"]).contains("is finished"));

@@ -5,9 +5,9 @@ use std::time::Instant;
 use serde_json::{Map, Value, json};
 
 use super::Classify;
-use super::input::Inputs;
 use super::output::{Show, Tally};
 use crate::classify::{Label, Trained};
+use crate::cli::inputs::Inputs;
 use crate::cli::load::check_base;
 use crate::cli::printer::Printer;
 use crate::cli::settings::Settings;
@@ -19,14 +19,20 @@ use crate::hub;
 use crate::text::example::Example;
 
 pub fn run(command: &Classify, chosen: &Chosen, settings: &Settings, printer: &Printer) -> Result<Ending> {
-    let Some(adapter) = &chosen.adapter else { return Err(Error::invalid("no adapter")) };
+    let name = chosen.adapter.as_ref().map_or(&chosen.model, |adapter| &adapter.name);
     if !command.labels.is_empty() || command.scoring.is_some() || command.calibration.is_some() {
-        return Err(Error::invalid(format!("`{}` tells the labels that it was trained on", adapter.name))
+        return Err(Error::invalid(format!("`{name}` tells the labels that it was trained on"))
             .hint("leave --labels, --scoring and --calibration out, or ask the model as it is: --base"));
     }
     let model = hub::resolve(&chosen.model)?;
-    check_base(adapter, &model)?;
-    let classifier = Trained::load(&model.path, &adapter.dir, &settings.device(command.device)?)?;
+    let device = settings.device(command.device)?;
+    let classifier = match &chosen.adapter {
+        Some(adapter) => {
+            check_base(adapter, &model)?;
+            Trained::load(&model.path, &adapter.dir, &device)?
+        }
+        None => Trained::of_model(&model.path, &device)?,
+    };
     let known: Vec<Label> = classifier.labels().iter().map(|label| Label::plain(label)).collect();
     let mut inputs = Inputs::open(&command.texts, command.file.as_deref(), command.columns())?;
     let show = Show { labels: &known, many: inputs.many, json: command.json, printer };
@@ -55,7 +61,7 @@ pub fn run(command: &Classify, chosen: &Chosen, settings: &Settings, printer: &P
                 .collect();
             show.value(
                 &json!({ "id": row.id, "input": row.input, "label": label.class, "probability": probability,
-                "probabilities": by_class, "adapter": adapter.name, "ms": (ms * 10.0).round() / 10.0 }),
+                "probabilities": by_class, "model": chosen.model, "adapter": chosen.adapter.as_ref().map(|adapter| &adapter.name), "ms": (ms * 10.0).round() / 10.0 }),
             )?;
         } else if inputs.many {
             show.line(&label.class, &format!("{probability:.3}"), &row)?;

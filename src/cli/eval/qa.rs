@@ -71,7 +71,7 @@ pub fn run(command: &Qa, settings: &Settings, printer: &Printer) -> Result<Endin
     let name = settings.collection(command.collection.as_deref());
     let collection = settings.home.open(&name)?;
     let loaded = command.with.load(&collection, command.answer, settings, &|_| ())?;
-    let template = command.with.template(false, settings)?;
+    let template = command.with.template(false, &loaded.chosen, settings)?;
     let job = Ask {
         collection: &collection,
         embedder: &loaded.embedder,

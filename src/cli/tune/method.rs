@@ -9,6 +9,7 @@ use crate::adapters::{
     AdapterConfig, Bottleneck, Gate, Ia3, LlamaAdapter, Lora, PTuning, Prefix, SoftPrompt, Targets,
     VirtualTokens,
 };
+use crate::error::{Error, Result};
 
 #[derive(Args)]
 pub struct LoraOptions {
@@ -134,14 +135,20 @@ enum Beginning {
 }
 
 impl SoftOptions {
-    pub(super) fn chosen(&self) -> Chosen {
+    /// # Errors
+    /// `Invalid` for a text that they are not to begin as.
+    pub(super) fn chosen(&self) -> Result<Chosen> {
+        if let (Some(Beginning::Random | Beginning::Vocabulary), Some(_)) = (self.init, &self.init_text) {
+            return Err(Error::invalid("--init-text is for virtual tokens that begin as a text")
+                .hint("leave --init out, or --init-text"));
+        }
         let init = match (self.init, &self.init_text) {
             (Some(Beginning::Random), _) => VirtualTokens::Random,
             (Some(Beginning::Vocabulary), _) | (None, None) => VirtualTokens::Vocabulary,
             (Some(Beginning::Text), _) | (None, Some(_)) => VirtualTokens::Text,
         };
         let prompt = SoftPrompt { num_virtual_tokens: self.num_virtual_tokens, init };
-        Chosen { init_text: self.init_text.clone(), ..AdapterConfig::SoftPrompt(prompt).into() }
+        Ok(Chosen { init_text: self.init_text.clone(), ..AdapterConfig::SoftPrompt(prompt).into() })
     }
 }
 

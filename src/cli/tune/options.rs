@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::cli::device;
+use crate::error::{Error, Result};
 use crate::train::{Schedule, TrainConfig};
 
 /// What every method is told.
@@ -71,7 +72,7 @@ pub struct RowOptions {
     #[arg(long, value_name = "NAME")]
     pub validation_split: Option<String>,
     /// A row for each answer of a row with several
-    #[arg(long)]
+    #[arg(long, conflicts_with = "template")]
     pub every_answer: bool,
     /// Cut the beginning of prompts that are too long instead of leaving the row out
     #[arg(long)]
@@ -148,6 +149,29 @@ impl From<Rates> for Schedule {
             Rates::Cosine => Self::Cosine,
             Rates::Constant => Self::Constant,
         }
+    }
+}
+
+impl Shared {
+    /// # Errors
+    /// `Invalid` for options that would be passed over.
+    pub fn check(&self) -> Result<()> {
+        let rows = &self.rows;
+        let held_out = rows.validation.is_some()
+            || rows.validation_split.is_some()
+            || self.training.validation_share.is_some_and(|share| share > 0.0);
+        for (given, name) in [
+            (self.training.patience.is_some(), "patience"),
+            (self.training.validate_every.is_some(), "validate-every"),
+        ] {
+            if given && !held_out {
+                return Err(Error::invalid(format!(
+                    "--{name} goes by rows that are held out, and there are none"
+                ))
+                .hint("--validation-share 0.1, --validation FILE or --validation-split NAME"));
+            }
+        }
+        Ok(())
     }
 }
 

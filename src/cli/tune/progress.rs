@@ -12,6 +12,7 @@ use crate::train::{Begun, Event, Step};
 pub struct Follow<'a> {
     printer: &'a Printer,
     method: &'static str,
+    classify: bool,
     bar: Option<ProgressBar>,
     /// The rate that is being tried.
     trying: Option<f64>,
@@ -19,7 +20,7 @@ pub struct Follow<'a> {
 
 impl<'a> Follow<'a> {
     pub fn new(printer: &'a Printer, job: &Job) -> Self {
-        Self { printer, method: job.method.name(), bar: None, trying: None }
+        Self { printer, method: job.method.name(), classify: job.classify, bar: None, trying: None }
     }
 
     /// Shows it; breaks off where the person asked for that.
@@ -39,8 +40,9 @@ impl<'a> Follow<'a> {
                 };
                 let kept = if parameters == stored { String::new() } else { format!(" ({stored} are kept)") };
                 let count = rows.training().len();
+                let rows = counted(count, "row");
                 self.printer
-                    .note(format!("{}: {parameters} parameters{kept}, {count} rows{held_out}", self.method));
+                    .note(format!("{}: {parameters} parameters{kept}, {rows}{held_out}", self.method));
             }
             Progress::Trying(rate, event) => {
                 if self.trying != Some(*rate) {
@@ -60,6 +62,11 @@ impl<'a> Follow<'a> {
                     let text =
                         format!("  rate {:.1e}: loss {}{held_out}{mark}", one.learning_rate, loss(one.loss));
                     self.printer.note(text);
+                }
+                let rates = sweep.tries.iter().map(|one| one.learning_rate);
+                if rates.fold(0.0, f64::max) == sweep.chosen {
+                    self.printer
+                        .note("  the highest of the three was the best: a higher one may be better still");
                 }
             }
             Progress::Training(event) => self.event(event, ""),
@@ -107,16 +114,19 @@ impl<'a> Follow<'a> {
 
     fn say_skipped(&self, skipped: &Skipped) {
         let Skipped { too_long, cut, not_found } = *skipped;
-        for (count, what) in [
+        let cut_at = if self.classify { "end" } else { "beginning" };
+        let notes = [
             (
                 too_long,
-                "rows are too long and left out; --max-length takes longer ones, --cut cuts their prompts",
+                "left out, being too long: --max-length takes longer ones, as far as the model reads, --cut cuts prompts"
+                    .to_owned(),
             ),
-            (cut, "prompts are too long and lose their beginning"),
-            (not_found, "rows are left out: no passage that was found says their answer"),
-        ] {
+            (cut, format!("too long: the {cut_at} is cut off")),
+            (not_found, "left out: no passage that was found says the answer".to_owned()),
+        ];
+        for (count, what) in notes {
             if count > 0 {
-                self.printer.note(format!("{count} {what}"));
+                self.printer.note(format!("{} {what}", counted(count, "row")));
             }
         }
     }
@@ -134,14 +144,19 @@ impl<'a> Follow<'a> {
             done.validation_loss.map_or(String::new(), |held| format!(", {held:.4} on rows held out"));
         let speed = done.tokens as f64 / done.seconds.max(1e-9);
         self.printer.note(format!(
-            "{} steps in {}: loss {}{held_out}; {speed:.0} tok/s, {} at most in memory, {} on disk",
-            done.steps,
+            "{} in {}: loss {}{held_out}; {speed:.0} tok/s, {} at most in memory, {} on disk",
+            counted(done.steps, "step"),
             time(done.seconds),
             loss(done.loss),
             peak_memory().map_or("?".to_owned(), bytes::size),
             bytes::size(size)
         ));
     }
+}
+
+/// `1 row`, `2 rows`
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 /// `75` as `1 min 15 s`.

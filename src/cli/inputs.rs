@@ -1,4 +1,4 @@
-//! Texts to classify, from wherever they come, one after another: standard input is read as it is written.
+//! Texts that something is to be done with, from wherever they come, one after another: standard input is read as it is written.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -50,7 +50,7 @@ impl Inputs {
 
 fn plain(number: usize, text: &str) -> Result<Example> {
     if text.trim().is_empty() {
-        return Err(Error::invalid("a text is empty").hint("give a text to classify"));
+        return Err(Error::invalid("a text is empty").hint("give one with something on it"));
     }
     Example::of(json!({ "input": text.trim() }), number, &Columns::default())
 }

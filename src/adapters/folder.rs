@@ -21,6 +21,7 @@ const ABOUT: &str = "incontext.json";
 const PEFT_VALUES: &str = "adapter_model.safetensors";
 const HUB_VALUES: &str = "adapter.safetensors";
 /// A head that AdapterHub saved beside its adapter.
+const HUB_HEAD_CONFIG: &str = "head_config.json";
 const HUB_HEADS: [&str; 2] = ["model_head.safetensors", "pytorch_model_head.bin"];
 const OUR_VALUES: &str = "incontext.safetensors";
 /// Tensors of the base that were trained, alone or with an adapter that no other tool knows.
@@ -181,12 +182,22 @@ impl Stored {
         let base_name = self.base_name.clone().unwrap_or_default();
         let mut files: Vec<(&str, Vec<u8>)> = Vec::new();
         let pretty = |json: &Value| serde_json::to_vec_pretty(json).unwrap_or_default();
-        let mut base_apart = true;
+        // Of the base's tensors those for which no other tool has a place.
+        let mut apart = self.base.clone();
         match &self.config {
             Some(AdapterConfig::Bottleneck(bottleneck)) => {
                 let class = class(family, self.task);
                 files.push((CONFIG, pretty(&hub::config(bottleneck, network, &base_name, family, &class))));
                 files.push((HUB_VALUES, packed(hub::keys(&self.tensors))?));
+                let (heads, rest): (Tensors, Tensors) =
+                    apart.into_iter().partition(|(name, _)| hub::is_of_head(name));
+                if let Some((_, out)) = heads.iter().find(|(name, _)| !name.starts_with("pre_")) {
+                    let labels = self.about.as_ref().map(|about| &about.labels[..]).unwrap_or_default();
+                    let config = hub::head_config(network, &base_name, family, &class, labels, out.dim(0)?);
+                    files.push((HUB_HEAD_CONFIG, pretty(&config)));
+                    files.push((HUB_HEADS[0], packed(heads)?));
+                }
+                apart = rest;
             }
             Some(config) => {
                 let json = peft::config(config, network, &base_name, self.task, &self.tensors, &self.base)?;
@@ -195,15 +206,15 @@ impl Stored {
                         files.push((CONFIG, pretty(&json)));
                         let keys = peft::keys(config, &self.tensors, &self.base, network, self.task);
                         files.push((PEFT_VALUES, packed(keys)?));
-                        base_apart = false;
+                        apart = Tensors::new();
                     }
                     None => files.push((OUR_VALUES, packed(self.tensors.clone())?)),
                 }
             }
             None => {}
         }
-        if base_apart && !self.base.is_empty() {
-            files.push((BASE_VALUES, packed(self.base.clone())?));
+        if !apart.is_empty() {
+            files.push((BASE_VALUES, packed(apart)?));
         }
         if let Some(about) = &self.about {
             let base_tensors = self.base.keys().cloned().collect();

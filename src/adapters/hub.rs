@@ -1,4 +1,5 @@
-//! Bottlenecks as AdapterHub's `adapters` library keeps them: `adapter_config.json` and `adapter.safetensors`.
+//! Bottlenecks as AdapterHub's `adapters` library keeps them: `adapter_config.json` and `adapter.safetensors`, a head for classes
+//! in `head_config.json` and `model_head.safetensors`.
 //!
 //! The name of the adapter is part of every key, before the layers of the bottleneck: `….adapters.{name}.adapter_down.0.weight`.
 //! Forms of bottleneck that are not computed here are refused by the setting that asks for them.
@@ -12,6 +13,9 @@ use crate::nn::Network;
 
 /// Under which name adapters are kept where they have none.
 const NAME: &str = "default";
+
+/// Of the library whose format this is.
+const VERSION: &str = "adapters.1.3.0";
 
 /// Whether this is such a file.
 pub fn is_one(json: &Map<String, Value>) -> bool {
@@ -133,6 +137,35 @@ pub fn head(tensors: Tensors) -> Result<Tensors> {
     }
 }
 
+/// Whether a tensor of the base belongs to a head that is saved apart from the trunk.
+pub fn is_of_head(name: &str) -> bool {
+    ["classifier.", "pre_classifier.", "score."].iter().any(|head| name.starts_with(head))
+}
+
+/// The head_config.json beside a head for the classes `labels`, of which there are `count`.
+pub fn head_config(
+    network: &dyn Network,
+    base: &str,
+    family: &str,
+    class: &str,
+    labels: &[String],
+    count: usize,
+) -> Value {
+    let named: Map<String, Value> =
+        labels.iter().enumerate().map(|(id, label)| (label.clone(), id.into())).collect();
+    json!({
+        "config": null,
+        "hidden_size": network.shape().hidden,
+        "label2id": if named.is_empty() { Value::Null } else { named.into() },
+        "model_class": class,
+        "model_name": base,
+        "model_type": family,
+        "name": null,
+        "num_labels": count,
+        "version": VERSION,
+    })
+}
+
 /// An adapter_config.json for a bottleneck.
 pub fn config(
     bottleneck: &Bottleneck,
@@ -185,7 +218,7 @@ pub fn config(
         "model_name": base,
         "model_type": family,
         "name": NAME,
-        "version": "adapters.1.3.0",
+        "version": VERSION,
     })
 }
 

@@ -22,8 +22,8 @@ pub struct Verify {
     /// Model directory or GGUF file, or a name from the catalogue
     #[arg(long, value_name = "NAME|PATH")]
     model: String,
-    /// Adapter under which everything is computed: its folder
-    #[arg(long, value_name = "DIR")]
+    /// Adapter under which everything is computed: its folder, or its name here
+    #[arg(long, value_name = "DIR|NAME")]
     adapter: Option<PathBuf>,
     /// safetensors file with the reference's inputs and outputs
     #[arg(long, value_name = "FILE")]
@@ -61,7 +61,11 @@ pub fn run(command: &Verify, settings: &Settings, printer: &Printer) -> Result<E
         Some(forward) => Tolerance { forward, gradient: 10.0 * forward },
         None => Tolerance::default(),
     };
-    let checks = verify(&model.path, command.adapter.as_deref(), &command.reference, &device, tolerance)?;
+    let adapter = match &command.adapter {
+        Some(dir) if !dir.is_dir() => Some(settings.adapters().find(&dir.to_string_lossy())?),
+        dir => dir.clone(),
+    };
+    let checks = verify(&model.path, adapter.as_deref(), &command.reference, &device, tolerance)?;
     let failed = checks.iter().filter(|check| !check.passed()).count();
     if command.json {
         let rows: Vec<_> = checks.iter().map(as_json).collect();

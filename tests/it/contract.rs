@@ -413,7 +413,7 @@ fn merged_equals_unmerged_where_merging_exists() {
         let Some(merged) = merged else { return };
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().join("merged");
-        incontext::models::save(&tiny(case.family), &merged, &dir).unwrap();
+        incontext::models::save(&tiny(case.family), &merged, None, &dir).unwrap();
         let merged = Model::load(&dir, &Device::Cpu).unwrap();
         let batch = Batch::of(&SEQUENCES);
         let ours = hidden(&merged, &batch, Pass::bare());

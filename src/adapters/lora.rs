@@ -74,6 +74,7 @@ impl Lora {
             return Err(Error::invalid(format!("a dropout of {} is no share", self.dropout))
                 .hint("0 or more, and less than 1"));
         }
+        some_rank(self.rank)?;
         if let Some(alpha) = std::iter::once(&self.alpha)
             .chain(self.alpha_pattern.iter().map(|(_, alpha)| alpha))
             .find(|alpha| !alpha.is_finite() || **alpha == 0.0)

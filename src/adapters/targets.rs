@@ -86,8 +86,10 @@ impl Targets {
         }
         let count = network.shape().layers;
         if let Some(layer) = layers.unwrap_or_default().iter().find(|layer| **layer >= count) {
-            return Err(Error::invalid(format!("there is no layer {layer}"))
-                .hint(format!("the model has {count}, counted from 0")));
+            return Err(Error::invalid(format!(
+                "among the layers to act in is {layer}, and there is no such layer"
+            ))
+            .hint(format!("the model has {count}, counted from 0")));
         }
         let mut chosen = Vec::new();
         for module in &all {

@@ -27,7 +27,7 @@ const WITH_DEMOS: &str = "generate/plain";
 /// Tokens that are written at most, unless a template or a person says otherwise.
 const USUAL_TOKENS: usize = 256;
 
-/// Write what belongs to each text: the task that an adapter was taught, or a prompt of yours
+/// Write what belongs to each text, as an adapter was taught or a prompt asks
 ///
 /// Each text is laid out as the adapter's training rows were: by its template, or as a turn of the model's chat. --prompt names
 /// another template; --pool shows worked examples. Questions about documents are asked by `ask`. Exit code 1 when a text failed.

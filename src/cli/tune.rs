@@ -270,7 +270,10 @@ fn begin(shared: &Shared, chosen: Chosen, settings: &Settings, printer: &Printer
             labels: rows.labels.clone(),
         },
         inputs: BTreeMap::new(),
-        template: shared.template.as_deref().map(lasting).transpose()?,
+        template: match &shared.template {
+            Some(file) if file.ends_with(".j2") => Some(lasting(file)?),
+            name => name.clone(),
+        },
         init_text: chosen.init_text,
         init_demos: chosen.init_demos.as_deref().map(absolute).transpose()?,
         train: training,

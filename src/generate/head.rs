@@ -83,8 +83,10 @@ impl Head {
                 }
             }
         };
+        // Virtual tokens stand in it as well: how much that is only the cache knows.
+        let held = cache.length(0);
         let result = f(&mut cache, rest);
-        cache.truncate(0, self.ids.len());
+        cache.truncate(0, held);
         readings.lock().unwrap_or_else(PoisonError::into_inner).idle.push(cache);
         result
     }

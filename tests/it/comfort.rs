@@ -377,7 +377,7 @@ fn help_in_short_and_at_length() {
 
     Have a model do your task:
       classify  Choose a label for each text, with its probability
-      generate  Write what belongs to each text: the task that an adapter was taught, or a prompt of yours
+      generate  Write what belongs to each text, as an adapter was taught or a prompt asks
 
     Find the prompt that works:
       prompt      Write prompt templates, look at what a model reads, and check them
@@ -435,7 +435,7 @@ fn help_in_short_and_at_length() {
 
     Have a model do your task:
       classify  Choose a label for each text, with its probability
-      generate  Write what belongs to each text: the task that an adapter was taught, or a prompt of yours
+      generate  Write what belongs to each text, as an adapter was taught or a prompt asks
 
     Find the prompt that works:
       prompt      Write prompt templates, look at what a model reads, and check them

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use candle_core::{D, Device, Tensor};
 use incontext::Error;
+use incontext::adapters::{AdapterConfig, Prefix, SoftPrompt, Start};
 use incontext::generate::{Generator, Head, HttpGenerator, LocalGenerator, Sampling, Scored, Scripted};
 use incontext::models::{Batch, Model};
 use incontext::nn::{Pass, Precision};
@@ -132,19 +133,34 @@ fn a_prompt_that_does_not_go_on_behind_the_head_is_read_whole() {
     }
 }
 
+/// As it is, and with virtual tokens before every text, which stand in the cache before the head.
+fn with_and_without_virtual_tokens() -> [Generator; 3] {
+    let base = local("llama", Precision::Int8);
+    let with = |config: AdapterConfig| {
+        let values = config.start(base.network(), &Start { seed: 1, ..Start::default() }).unwrap();
+        let adapter = config.attach(base.network(), &values).unwrap();
+        base.clone().with_adapter(config.name(), adapter).unwrap()
+    };
+    let soft = with(AdapterConfig::SoftPrompt(SoftPrompt { num_virtual_tokens: 5, ..SoftPrompt::default() }));
+    let prefix = with(AdapterConfig::Prefix(Prefix { num_virtual_tokens: 5, ..Prefix::default() }));
+    [base.clone(), soft, prefix].map(|generator| Generator::Local(Box::new(generator)))
+}
+
 #[test]
 fn text_written_from_a_head_is_the_same() {
-    let generator = generator("llama");
     let items = [layout((0..9).chain(30..33)), layout((0..9).chain(40..41))];
-    let head = generator.head(&items).unwrap();
     let sampling = Sampling { max_tokens: 12, ..Sampling::default() };
-    for item in items.iter().chain(&items) {
-        let whole = generator.generate(item, &sampling, &mut |_| ControlFlow::Continue(())).unwrap();
-        let from_head =
-            generator.generate_from(&head, item, &sampling, &mut |_| ControlFlow::Continue(())).unwrap();
-        assert_eq!(from_head, whole);
-        // In between, in the other arithmetic.
-        generator.score_from(&head, item, &labels()).unwrap();
+    for generator in with_and_without_virtual_tokens() {
+        let head = generator.head(&items).unwrap();
+        for item in items.iter().chain(&items) {
+            let whole = generator.generate(item, &sampling, &mut |_| ControlFlow::Continue(())).unwrap();
+            let from_head =
+                generator.generate_from(&head, item, &sampling, &mut |_| ControlFlow::Continue(())).unwrap();
+            assert_eq!(from_head, whole);
+            // In between, in the other arithmetic.
+            let scored = generator.score_from(&head, item, &labels()).unwrap();
+            assert_scores(&scored, &values(&generator.score(item, &labels()).unwrap()), 2e-5);
+        }
     }
 }
 

@@ -182,12 +182,15 @@ fn a_merged_classifier_is_a_model_that_tells_the_same_classes() {
 fn what_an_adapter_was_taught_is_asked_of_it_without_documents() {
     let (folder, model) =
         (Folder::with(&[("data.jsonl", &rows(20, 1)), ("some.txt", "balo\ndami\n")]), model("llama"));
-    let teach = |out: &str, more: &[&str]| {
-        let args = ["tune", "lora", "--data", "data.jsonl", "--out", out, "--model", &model];
+    // Templates show inputs.
+    let pairs = rows(20, 1).replace("\"prompt\"", "\"input\"").replace("\"completion\"", "\"output\"");
+    folder.write("pairs.jsonl", &pairs.replace("\": \" ", "\": \"").replace("\":\" ", "\":\""));
+    let teach = |out: &str, file: &str, more: &[&str]| {
+        let args = ["tune", "lora", "--data", file, "--out", out, "--model", &model];
         let rest = ["--epochs", "60", "--learning-rate", "0.02", "--warmup", "0"];
         folder.ok(&[&args[..], &rest, more].concat());
     };
-    teach("turns", &[]);
+    teach("turns", "data.jsonl", &[]);
     let asked = |more: &[&str]| folder.ok(&[&["generate", "--max-tokens", "4"], more].concat());
     let written = asked(&["--adapter", "turns", &word(4)]);
     assert!(written.out.trim().starts_with(&word(204)), "{written:#?}");
@@ -209,7 +212,7 @@ fn what_an_adapter_was_taught_is_asked_of_it_without_documents() {
     let many: Vec<Value> = many.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((many.len(), &many[0]["adapter"], &many[1]["input"]), (2, &json!("turns"), &json!("dami")));
     // By a template: it is asked by the same.
-    teach("laid", &["--template", "generate/plain"]);
+    teach("laid", "pairs.jsonl", &["--template", "generate/plain"]);
     let written = asked(&["--adapter", "laid", &word(4), "--json"]).json();
     assert!(written["output"].as_str().unwrap().starts_with(&word(204)), "{written}");
     let said =
@@ -219,7 +222,7 @@ fn what_an_adapter_was_taught_is_asked_of_it_without_documents() {
 
 #[test]
 fn rows_that_are_not_what_they_seem_are_named() {
-    let (model, long) = (model("llama"), vec![word(7); 100].join(" "));
+    let (model, long) = (model("llama"), vec![word(7); 140].join(" "));
     let lost = format!("{}\n{}", json!({ "text": word(1) }), classified(4));
     let list = json!([{ "instruction": word(1), "input": "", "output": word(2) }, { "instruction": word(3), "output": word(4) }]);
     let folder = Folder::with(&[
@@ -249,7 +252,7 @@ fn rows_that_are_not_what_they_seem_are_named() {
     for (more, expected) in [
         (&["--lora-plus", "0"][..], "--lora-plus"),
         (&["--alpha", "nan"], "alpha"),
-        (&["--layers", "0,7"], "no layer 7"),
+        (&["--layers", "0,7"], "is 7, and there is no such layer"),
         (&["--patience", "3"], "held out"),
         (&["--learning-rate=-1"], "--learning-rate"),
     ] {

@@ -76,7 +76,7 @@ impl Lora {
         }
         some_rank(self.rank)?;
         if let Some(alpha) = std::iter::once(&self.alpha)
-            .chain(self.alpha_pattern.iter().map(|(_, alpha)| alpha))
+            .chain(self.alpha_pattern.values())
             .find(|alpha| !alpha.is_finite() || **alpha == 0.0)
         {
             return Err(Error::invalid(format!("an alpha of {alpha} changes nothing"))

@@ -169,20 +169,21 @@ impl Begun {
 
     /// Leaves out, or cuts, what is longer than `window`.
     fn keep_what_fits(&mut self, window: usize, cut: bool) -> Result<()> {
-        let mut fits = |mut row: Row| {
-            if row.ids.len() > window {
-                if !cut || !row.cut(window) {
-                    self.skipped.too_long += 1;
-                    return None;
-                }
-                self.skipped.cut += 1;
+        let Self { rows, validation, skipped, .. } = self;
+        let mut fits = |row: &mut Row| match row.ids.len() > window {
+            false => true,
+            true if cut && row.cut(window) => {
+                skipped.cut += 1;
+                true
             }
-            Some(row)
+            true => {
+                skipped.too_long += 1;
+                false
+            }
         };
-        let mut sift = |rows: Vec<Row>| rows.into_iter().filter_map(&mut fits).collect::<Vec<_>>();
-        self.rows = sift(std::mem::take(&mut self.rows));
-        self.validation = self.validation.take().map(sift);
-        match self.rows.is_empty() {
+        rows.retain_mut(&mut fits);
+        validation.iter_mut().for_each(|rows| rows.retain_mut(&mut fits));
+        match rows.is_empty() {
             true => {
                 Err(Error::too_long(format!("no row fits behind the examples, where {window} tokens do"))
                     .hint("show fewer examples, or allow longer rows with --max-length"))

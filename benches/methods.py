@@ -92,16 +92,17 @@ def shown(unit, estimate):
 
 def table(summary, runs):
     metrics = [(metric["name"], metric["unit"]) for metric in summary["metrics"]]
-    heads = ["method", *(name for name, _ in metrics), "stored", "core-seconds", "tokens", "peak memory"]
+    heads = ["method", *(name for name, _ in metrics), "trained", "stored", "core-seconds", "tokens learned from", "peak memory"]
     print("|", " | ".join(heads), "|\n|", " | ".join("---" for _ in heads), "|")
     for cell in summary["cells"]:
         name = cell["axes"]["adapter"]
         figures = [shown(unit, cell["metrics"][metric]) for metric, unit in metrics]
         run = runs.get(name)
-        cost = ["", "", "", ""]
+        cost = ["", "", "", "", ""]
         if run:
             memory = f"{run['peak_memory'] / 1e6:,.0f} MB" if run["peak_memory"] else ""
-            cost = [f"{run['bytes'] / 1e6:.2f} MB", f"{run['core_seconds']:.0f}", f"{run['outcome']['tokens']:,}", memory]
+            trained = f"{run['outcome']['trained_parameters']:,}"
+            cost = [trained, f"{run['bytes'] / 1e6:.2f} MB", f"{run['core_seconds']:.0f}", f"{run['outcome']['tokens']:,}", memory]
         print("|", " | ".join([name if run else cell["axes"]["demos"], *figures, *cost]), "|")
 
 

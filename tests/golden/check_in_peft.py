@@ -42,7 +42,8 @@ for d in sorted(glob.glob(f"{root}/*/")):
                 assert not odd, f"keys differ: {sorted(odd)[:4]}"
             else:
                 adapters.init(model)
-                model.load_adapter(d, set_active=True, with_head=os.path.exists(f"{d}/model_head.safetensors")); model.eval()
+                head = os.path.exists(f"{d}/model_head.safetensors")
+                model.load_adapter(d, set_active=True, with_head=head, use_safetensors=True); model.eval()
             worst = 0.0
             for file in sorted(glob.glob(f"{d}/ours.*.safetensors")):
                 ours = load_file(file)

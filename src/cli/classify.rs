@@ -11,9 +11,8 @@ use super::inputs::Inputs;
 use super::printer::Printer;
 use super::settings::Settings;
 use super::shots::{self, Pool, Shots};
-use super::tuned::{Chosen, Tuned};
+use super::tuned::{Adapted, Chosen, Tuned};
 use super::{Ending, device, help, load};
-use crate::adapters::Task;
 use crate::classify::classifier::Said;
 use crate::classify::label::{self, Label};
 use crate::classify::{Classifier, Rule};
@@ -140,8 +139,7 @@ impl Classify {
 
 pub fn run(command: &Classify, settings: &Settings, printer: &Printer) -> Result<Ending> {
     let chosen = command.tuned.over(command.model.as_deref(), settings)?;
-    let about = chosen.adapter.as_ref().and_then(|adapter| adapter.about.as_ref());
-    if about.is_some_and(|about| about.task == Task::SeqCls) || is_classifier(&chosen) {
+    if chosen.adapter.as_ref().is_some_and(Adapted::tells_classes) || is_classifier(&chosen) {
         return trained::run(command, &chosen, settings, printer);
     }
     let template = settings.library().load(command.prompt.as_deref().unwrap_or(TEMPLATE))?;

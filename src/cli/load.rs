@@ -8,7 +8,7 @@ use super::settings::{NO_RERANKER, Settings};
 use super::tuned::{Adapted, Chosen};
 use crate::adapters::{About, Stored, Task};
 use crate::embed::{Cache, Embedder, HttpEncoder, LocalEncoder, Overflow};
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, Result};
 use crate::generate::{Generator, HttpGenerator, LocalGenerator};
 use crate::hub::{self, ModelPath};
 use crate::index::{Collection, Patience};
@@ -35,11 +35,7 @@ pub fn embedder(name: &str, device: &Device, settings: &Settings) -> Result<Embe
 
 fn local_encoder(name: &str, device: &Device) -> Result<Embedder> {
     let model = hub::resolve(name)?;
-    // A collection remembers this name: a path has to mean the same from every folder.
-    let name = match model.kind {
-        Some(_) => model.name,
-        None => std::path::absolute(&model.path).at("find", &model.path)?.to_string_lossy().into_owned(),
-    };
+    let name = model.lasting_name()?; // a collection remembers it
     Ok(Embedder::Local(LocalEncoder::load(&name, &model.path, device)?))
 }
 
@@ -138,7 +134,7 @@ pub fn generator(chosen: &Chosen, device: &Device, settings: &Settings) -> Resul
         return Ok(Generator::Http(HttpGenerator::new(model, settings.endpoint()?, context)));
     }
     if let Some(adapter) = &chosen.adapter
-        && adapter.about.as_ref().is_some_and(|about| about.task == Task::SeqCls)
+        && adapter.tells_classes()
     {
         return Err(tells_classes(&adapter.name));
     }

@@ -229,9 +229,8 @@ struct Run<'a> {
 fn begin(shared: &Shared, chosen: Chosen, settings: &Settings, printer: &Printer) -> Result<Ending> {
     shared.check()?;
     let method = chosen.method;
-    let model = settings.model(shared.model.as_deref());
-    let path = weights(&model)?.path;
-    let (about, _) = Model::describe(&path)?;
+    let model = weights(&settings.model(shared.model.as_deref()))?;
+    let (about, _) = Model::describe(&model.path)?;
     let mut training = tune::train_config(&method, &about);
     shared.training.put(&mut training);
     let rows = &shared.rows;
@@ -251,8 +250,8 @@ fn begin(shared: &Shared, chosen: Chosen, settings: &Settings, printer: &Printer
     training.check()?;
     let job = Job {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        model: lasting(&model)?,
-        base_fingerprint: models::fingerprint(&path)?,
+        model: model.lasting_name()?,
+        base_fingerprint: models::fingerprint(&model.path)?,
         classify,
         method,
         data: Data {
@@ -271,7 +270,9 @@ fn begin(shared: &Shared, chosen: Chosen, settings: &Settings, printer: &Printer
         },
         inputs: BTreeMap::new(),
         template: match &shared.template {
-            Some(file) if file.ends_with(".j2") => Some(lasting(file)?),
+            Some(file) if file.ends_with(".j2") => {
+                Some(absolute(file.as_ref())?.to_string_lossy().into_owned())
+            }
             name => name.clone(),
         },
         init_text: chosen.init_text,
@@ -283,15 +284,6 @@ fn begin(shared: &Shared, chosen: Chosen, settings: &Settings, printer: &Printer
     let run = Run { name: &shared.out, job, resume: false, json: shared.json, device: shared.device };
     vacant(&shared.out, shared.restart, settings)?;
     train(run, settings, printer)
-}
-
-/// A name, or a path that means the same from every folder.
-fn lasting(name: &str) -> Result<String> {
-    let path = Path::new(name);
-    match path.components().count() > 1 || path.exists() {
-        true => Ok(absolute(path)?.to_string_lossy().into_owned()),
-        false => Ok(name.to_owned()),
-    }
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {

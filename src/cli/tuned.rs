@@ -7,7 +7,7 @@ use clap::Args;
 use super::load;
 use super::settings::{Key, Setting, Settings, Source};
 use crate::adapters::registry::NONE;
-use crate::adapters::{About, AdapterConfig, Registry};
+use crate::adapters::{About, AdapterConfig, Registry, Task};
 use crate::error::{Error, Result};
 use crate::prompt::Template;
 
@@ -83,6 +83,11 @@ impl Adapted {
             (_, Some(config)) => config.name().to_owned(),
             _ => "weights".to_owned(),
         }
+    }
+
+    /// Whether it makes a classifier of the model, as far as its folder says.
+    pub fn tells_classes(&self) -> bool {
+        self.about.as_ref().is_some_and(|about| about.task == Task::SeqCls)
     }
 
     /// The adapter that `name` means.

@@ -7,7 +7,7 @@ use super::printer::Printer;
 use super::settings::{Key, Settings};
 use super::tuned::{Adapted, chosen};
 use super::{Ending, help};
-use crate::adapters::{Task, describe, registry::NONE};
+use crate::adapters::{describe, registry::NONE};
 use crate::error::Result;
 use crate::hub;
 
@@ -35,7 +35,7 @@ pub fn run(command: &Use, settings: &Settings, printer: &Printer) -> Result<Endi
     }
     let adapter = Adapted::find(&command.name, settings)?;
     describe(&adapter.dir)?;
-    if adapter.about.as_ref().is_some_and(|about| about.task == Task::SeqCls) {
+    if adapter.tells_classes() {
         return Err(tells_classes(&adapter.name)
             .hint(format!("what asks is used; `incontext classify --adapter {}` classifies", adapter.name)));
     }

@@ -30,7 +30,7 @@ pub use catalogue::{
     CATALOGUE, DEFAULT_ENCODER, DEFAULT_GENERATOR, Entry, HubRepo, Kind, Layout, Pinned, Wheel,
 };
 
-use crate::error::{Error, Result};
+use crate::error::{Error, IoContext, Result};
 use folder::Folder;
 
 /// When set (and not to `0`), nothing here touches the network.
@@ -50,6 +50,21 @@ pub struct ModelPath {
     /// What the catalogue says it is for; `None` for a model given by path, whose own configuration decides.
     pub kind: Option<Kind>,
     pub layout: Layout,
+}
+
+impl ModelPath {
+    /// What to call it where it is remembered: a path has to mean the same from every folder.
+    ///
+    /// # Errors
+    /// `Io` when the working folder is gone.
+    pub fn lasting_name(&self) -> Result<String> {
+        match self.kind {
+            Some(_) => Ok(self.name.clone()),
+            None => {
+                Ok(std::path::absolute(&self.path).at("find", &self.path)?.to_string_lossy().into_owned())
+            }
+        }
+    }
 }
 
 /// What [`pull`] is doing; for progress bars and the curious.

@@ -19,6 +19,7 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 #[derive(Debug)]
 pub struct Source {
     path: PathBuf,
+    /// Without a byte order mark.
     text: String,
     /// Whether it is one JSON array, whose elements are counted instead of lines.
     array: bool,
@@ -50,7 +51,8 @@ impl Source {
             let line = error.as_bytes()[..good].iter().filter(|byte| **byte == b'\n').count() + 1;
             Error::invalid(format!("`{}` line {line}: not UTF-8", path.display())).hint("save it as UTF-8")
         })?;
-        let array = text.trim_start_matches('\u{feff}').trim_start().starts_with('[');
+        let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
+        let array = text.trim_start().starts_with('[');
         Ok(Self { path: path.to_owned(), text, array, hash })
     }
 
@@ -60,8 +62,7 @@ impl Source {
 
     /// Lines with something on them, with their numbers from 1.
     pub fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
-        let text = self.text.strip_prefix('\u{feff}').unwrap_or(&self.text);
-        (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty())
+        (1..).zip(self.text.lines()).filter(|(_, line)| !line.trim().is_empty())
     }
 
     /// `error` as one of `line`.
@@ -77,8 +78,7 @@ impl Source {
     pub fn json_lines<T: DeserializeOwned>(&self) -> Result<Vec<(usize, T)>> {
         if self.array {
             let wrong = |error| Error::invalid(format!("`{}`: {error}", self.path.display()));
-            let text = self.text.trim_start_matches('\u{feff}');
-            let all: Vec<serde_json::Value> = serde_json::from_str(text).map_err(wrong)?;
+            let all: Vec<serde_json::Value> = serde_json::from_str(&self.text).map_err(wrong)?;
             let one = |(number, value)| {
                 let parsed = serde_json::from_value(value).map_err(|error| Error::invalid(error.to_string()));
                 parsed.map(|value| (number, value)).map_err(|error| self.at(number, error))

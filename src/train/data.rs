@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::line::{Line, WANTED};
-use super::row::Row;
+use super::row::{Fit, Row};
 use crate::error::{Error, Result};
 use crate::text::example::{self, Columns, Example};
 use crate::text::layout::Layout;
@@ -69,8 +69,6 @@ pub struct Data {
     /// Rows that were too long and left out, and those that were cut.
     pub left_out: usize,
     pub cut: usize,
-    /// blake3 of the file.
-    pub hash: String,
 }
 
 impl<'a> Reading<'a> {
@@ -107,8 +105,7 @@ impl<'a> Reading<'a> {
     }
 
     fn answers(&self, source: &Source) -> Result<Data> {
-        let mut data =
-            Data { rows: Vec::new(), classes: Vec::new(), left_out: 0, cut: 0, hash: source.hash.clone() };
+        let mut data = Data { rows: Vec::new(), classes: Vec::new(), left_out: 0, cut: 0 };
         let end = end_of_turn(self.tokenizer);
         let lines: Vec<(usize, Value)> = source.json_lines().map_err(|error| error.hint(WANTED))?;
         let wanted = |value: &Value| {
@@ -162,12 +159,13 @@ impl<'a> Reading<'a> {
             ))
             .hint("shorten it, or take a longer window: --max-length, up to the model's"));
         }
-        if row.ids.len() > window {
-            if self.too_long == TooLong::Drop || !row.cut(window) {
+        match row.fit(window, self.too_long == TooLong::Cut) {
+            Fit::Not => {
                 data.left_out += 1;
                 return Ok(());
             }
-            data.cut += 1;
+            Fit::Cut => data.cut += 1,
+            Fit::Whole => {}
         }
         data.rows.push(row);
         Ok(())
@@ -310,7 +308,7 @@ impl<'a> Reading<'a> {
     fn classes(&self, source: &Source, causal: bool, known: &[String]) -> Result<Data> {
         let examples = Example::all(source, &self.columns, &self.lines)?;
         let classes = if known.is_empty() { example::labels(&examples) } else { known.to_vec() };
-        let mut data = Data { rows: Vec::new(), classes, left_out: 0, cut: 0, hash: source.hash.clone() };
+        let mut data = Data { rows: Vec::new(), classes, left_out: 0, cut: 0 };
         for example in &examples {
             let place =
                 |error: Error| error.within(format!("`{}` row {}", source.path().display(), example.id));

@@ -70,7 +70,7 @@ pub use config::TrainConfig;
 pub use curve::{CURVE, curve};
 pub use data::{Data, Kind, Reading, Style, TooLong, end_of_turn, ids_of_text};
 pub use report::{Begun, Event, LOG, Step, Validated, events};
-pub use row::{Row, Target};
+pub use row::{Fit, Row, Target};
 pub use schedule::Schedule;
 pub use stack::on_big_stack;
 pub use subject::{Rows, Subject};

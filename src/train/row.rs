@@ -20,6 +20,15 @@ pub enum Target {
     Class(u32),
 }
 
+/// What became of a row that was to fit a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    Whole,
+    Cut,
+    /// It is as it was, and too long.
+    Not,
+}
+
 impl Row {
     /// A prompt that is read and an answer that is learned, its end token included: both as asking makes them.
     pub fn from_ids(prompt: &[u32], answer: &[u32]) -> Self {
@@ -69,8 +78,17 @@ impl Row {
         }
     }
 
+    /// Makes it fit `window` ids: where it is longer it may, if `cut` says so, lose the beginning of its prompt.
+    pub fn fit(&mut self, window: usize, cut: bool) -> Fit {
+        match self.ids.len() > window {
+            false => Fit::Whole,
+            true if cut && self.cut(window) => Fit::Cut,
+            true => Fit::Not,
+        }
+    }
+
     /// Drops ids from the front until `most` are left, if all of those were only read. Whether they were.
-    pub fn cut(&mut self, most: usize) -> bool {
+    fn cut(&mut self, most: usize) -> bool {
         let surplus = self.ids.len().saturating_sub(most);
         if let Target::Tokens(labels) = &mut self.target {
             if labels[..surplus].iter().any(|label| *label != IGNORE) {

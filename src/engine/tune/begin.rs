@@ -12,7 +12,7 @@ use crate::models::Model;
 use crate::prompt::Demo;
 use crate::text::example::{self, Example, Rows as Lines};
 use crate::text::records;
-use crate::train::{Row, Rows};
+use crate::train::{Fit, Row, Rows};
 
 /// The classes that rows are of, sorted, unless they were said.
 pub(super) fn classes(job: &Job) -> Result<Vec<String>> {
@@ -170,16 +170,11 @@ impl Begun {
     /// Leaves out, or cuts, what is longer than `window`.
     fn keep_what_fits(&mut self, window: usize, cut: bool) -> Result<()> {
         let Self { rows, validation, skipped, .. } = self;
-        let mut fits = |row: &mut Row| match row.ids.len() > window {
-            false => true,
-            true if cut && row.cut(window) => {
-                skipped.cut += 1;
-                true
-            }
-            true => {
-                skipped.too_long += 1;
-                false
-            }
+        let mut fits = |row: &mut Row| {
+            let fit = row.fit(window, cut);
+            skipped.cut += usize::from(fit == Fit::Cut);
+            skipped.too_long += usize::from(fit == Fit::Not);
+            fit != Fit::Not
         };
         rows.retain_mut(&mut fits);
         validation.iter_mut().for_each(|rows| rows.retain_mut(&mut fits));

@@ -81,7 +81,7 @@
 //! use incontext::adapters::{AdapterConfig, Lora, Stored};
 //! use incontext::engine::tune::{self, Data, Job, Method, Tuning};
 //! use incontext::generate::{Generator, LocalGenerator, Sampling};
-//! use incontext::models::{self, Model};
+//! use incontext::models::Model;
 //! use incontext::{nn::Precision, text::layout::Layout, train::TrainConfig};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -91,12 +91,9 @@
 //! std::fs::write(here.join("data.jsonl"), r#"{"prompt": "balo", "completion": " dami"}"#)?;
 //! let method = Method::Adapter(AdapterConfig::Lora(Lora::default()));
 //! let usual = tune::train_config(&method, &Model::describe(path)?.0);
-//! let mut job = Job {
-//!     version: "0.1.0".into(), model: "tiny".into(), base_fingerprint: models::fingerprint(path)?,
-//!     data: Data { file: here.join("data.jsonl"), plain: true, ..Data::default() },
-//!     train: TrainConfig { steps: Some(40), learning_rate: 0.01, ..usual },
-//!     method, classify: false, template: None, init_text: None, init_demos: None, sweep: false, lora_plus: 1.0,
-//! };
+//! let data = Data { file: here.join("data.jsonl"), plain: true, ..Data::default() };
+//! let train = TrainConfig { steps: Some(40), learning_rate: 0.01, ..usual };
+//! let mut job = Job::new("tiny".into(), path, method, data, train)?;
 //! let tuning = Tuning {
 //!     model: path, device: &cpu, template: None, documents: None,
 //!     folder: &here.join("run"), out: &here.join("greeting"), resume: false,

@@ -7,8 +7,10 @@
 //! [`label`] is what may be chosen, [`decide`] the way from scores to probabilities, [`classifier`] both over a template
 //! and a pool of demonstrations. Scores are `generate`'s, the arithmetic is in `generate/labels.rs`.
 
+pub mod classical;
 pub mod classifier;
 pub mod decide;
+pub mod features;
 pub mod label;
 pub mod trained;
 

@@ -1,11 +1,13 @@
-//! A classifier that was trained: a head for classes on a model, as it is or under an adapter.
+//! A classifier that was trained: a head for classes on a model, as it is or under an adapter, or a classical classifier over the
+//! model's features.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{D, Device};
 
-use crate::adapters::{Stored, Task};
+use super::features::{Features, Kept};
+use crate::adapters::{About, Stored, Task};
 use crate::error::{Error, Result};
 use crate::models::{self, Batch, Model};
 use crate::nn::{Adapter, Bare, Mode, Network, Pass};
@@ -15,10 +17,21 @@ use crate::train::ids_of_text;
 const TOGETHER: usize = 16;
 
 pub struct Trained {
+    /// In the order of its outputs.
+    labels: Vec<String>,
+    by: By,
+}
+
+#[expect(clippy::large_enum_variant, reason = "a process has one of them and hardly moves it")]
+enum By {
+    Head(Head),
+    Features(Features),
+}
+
+/// A head for classes on a model.
+struct Head {
     model: Model,
     adapter: Arc<dyn Adapter>,
-    /// In the order of the head's outputs.
-    labels: Vec<String>,
     /// Tokens of a text that are read.
     window: usize,
 }
@@ -30,6 +43,11 @@ impl Trained {
     /// `Invalid` when the folder holds no classifier; as [`Stored::read`].
     pub fn load(model: &Path, dir: &Path, device: &Device) -> Result<Self> {
         let place = |error: Error| error.within(dir.display());
+        if Kept::is_in(dir) {
+            let labels = About::read(dir).map_err(place)?.unwrap_or_default().labels;
+            let features = Features::load(model, dir, device, labels.len())?;
+            return Ok(Self { labels, by: By::Features(features) });
+        }
         let base = Model::load(model, device)?;
         let stored = Stored::read(dir, &base.transformer)?;
         let about = stored.about.clone().unwrap_or_default();
@@ -64,7 +82,7 @@ impl Trained {
         }
         let longest = about.training["job"]["train"]["max_length"].as_u64();
         let window = longest.map_or(usize::MAX, |most| most as usize).min(model.transformer.config.context);
-        Ok(Self { model, adapter, labels, window })
+        Ok(Self { labels, by: By::Head(Head { model, adapter, window }) })
     }
 
     /// The classifier that the model at `path` is, a Hugging Face directory with a head for classes.
@@ -87,7 +105,7 @@ impl Trained {
             .hint("save the model again"));
         }
         let window = model.transformer.config.context;
-        Ok(Self { model, adapter: Arc::new(Bare), labels, window })
+        Ok(Self { labels, by: By::Head(Head { model, adapter: Arc::new(Bare), window }) })
     }
 
     pub fn labels(&self) -> &[String] {
@@ -99,6 +117,15 @@ impl Trained {
     /// # Errors
     /// As a forward pass fails; `Invalid` for a text without a token.
     pub fn probabilities(&self, texts: &[&str]) -> Result<Vec<Vec<f64>>> {
+        match &self.by {
+            By::Head(head) => head.probabilities(texts),
+            By::Features(features) => features.probabilities(texts),
+        }
+    }
+}
+
+impl Head {
+    fn probabilities(&self, texts: &[&str]) -> Result<Vec<Vec<f64>>> {
         let tokenizer = self.model.tokenizer()?;
         let causal = self.model.transformer.causal();
         let Some(head) = &self.model.classifier else { return Ok(Vec::new()) };

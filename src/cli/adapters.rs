@@ -12,6 +12,8 @@ use super::tuned::{Adapted, chosen};
 use super::{Ending, help};
 use crate::adapters::{About, AdapterConfig, Stored, Task, describe, size};
 use crate::bytes;
+use crate::classify::Trained;
+use crate::classify::features::Kept;
 use crate::error::{Error, IoContext, Result};
 use crate::files;
 use crate::hub::{self, ModelPath};
@@ -259,6 +261,15 @@ fn import(
     let place = |error: Error| error.within(dir.display());
     let model = base_of(dir, model, settings)?;
     let device = candle_core::Device::Cpu;
+    if Kept::is_in(dir) {
+        let about = About::read(dir).map_err(place)?;
+        check_base(&Adapted { name: name.to_owned(), dir: dir.to_owned(), about }, &model)?;
+        Trained::load(&model.path, dir, &device)?;
+        settings.home.create()?;
+        copy(dir, &to)?;
+        printer.note(format!("`{name}` is here: `incontext classify --adapter {name} TEXT` asks it"));
+        return Ok(());
+    }
     let loaded = Model::load(&model.path, &device)?;
     let stored = Stored::read(dir, &loaded.transformer)?;
     if !stored.base.is_empty() {
@@ -324,6 +335,10 @@ fn merge(
     };
     let model: ModelPath = hub::resolve(&chosen.model)?;
     check_base(&adapter, &model)?;
+    if Kept::is_in(&adapter.dir) {
+        return Err(Error::invalid(format!("`{name}` reads the model's features and changes nothing in it"))
+            .hint("its folder and the model are all there is: `incontext adapters export` copies it"));
+    }
     let loaded = Model::load(&model.path, &candle_core::Device::Cpu)?;
     let stored = Stored::read(&adapter.dir, &loaded.transformer)?;
     let method = adapter.method(stored.config.as_ref());

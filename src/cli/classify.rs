@@ -9,17 +9,16 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use self::output::{Outcome, Tally};
 use super::inputs::Inputs;
 use super::printer::Printer;
-use super::settings::Settings;
+use super::settings::{Key, Settings};
 use super::shots::{self, Pool, Shots};
-use super::tuned::{Adapted, Chosen, Tuned};
-use super::{Ending, device, help, load};
+use super::tuned::{Adapted, Tuned};
+use super::{Ending, device, help, load, tuned};
 use crate::classify::classifier::Said;
 use crate::classify::label::{self, Label};
 use crate::classify::{Classifier, Rule};
 use crate::error::{Error, Result};
 use crate::generate::labels::{self, Calibration, Scoring};
 use crate::hub;
-use crate::models;
 use crate::retrieve::demos::Select;
 use crate::text::example::{self, Columns, Example};
 
@@ -138,9 +137,15 @@ impl Classify {
 }
 
 pub fn run(command: &Classify, settings: &Settings, printer: &Printer) -> Result<Ending> {
-    let chosen = command.tuned.over(command.model.as_deref(), settings)?;
-    if chosen.adapter.as_ref().is_some_and(Adapted::tells_classes) || is_classifier(&chosen) {
-        return trained::run(command, &chosen, settings, printer);
+    let chosen = match &command.model {
+        // A classifier that was trained here is asked by its name alone.
+        Some(name) if command.tuned.is_open() && tells_classes(name, settings) => {
+            tuned::chosen(settings.get(Key::Model, None), settings.get(Key::Adapter, Some(name)), settings)?
+        }
+        model => command.tuned.over(model.as_deref(), settings)?,
+    };
+    if let Some(classifier) = load::classifier(&chosen, &settings.device(command.device)?)? {
+        return trained::run(command, &chosen, &classifier, printer);
     }
     let template = settings.library().load(command.prompt.as_deref().unwrap_or(TEMPLATE))?;
     let batch = command.rule().calibration == Calibration::Batch;
@@ -210,11 +215,9 @@ pub fn run(command: &Classify, settings: &Settings, printer: &Printer) -> Result
     Ok(if tally.failed == 0 { Ending::Done } else { Ending::No(1) })
 }
 
-/// Whether the model tells classes apart by itself, a head of its own being among its weights.
-fn is_classifier(chosen: &Chosen) -> bool {
-    let bare = chosen.adapter.is_none() && !load::is_served(&chosen.model);
-    let found = bare.then(|| hub::resolve(&chosen.model).ok()).flatten();
-    found.is_some_and(|model| matches!(models::class_names(&model.path), Ok(Some(_))))
+/// Whether `name` is an adapter's that makes a classifier of its model, and no model's.
+fn tells_classes(name: &str, settings: &Settings) -> bool {
+    hub::resolve(name).is_err() && Adapted::find(name, settings).is_ok_and(|adapter| adapter.tells_classes())
 }
 
 /// Says which label no demonstration can be of.

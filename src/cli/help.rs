@@ -19,7 +19,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ("Have a model do your task", &["classify", "generate"]),
     ("Find the prompt that works", &["prompt", "experiment", "optimise"]),
     ("Tune the model", &["tune", "use", "modes", "adapters"]),
-    ("Measure", &["eval", "tune-fusion", "calibrate", "verify"]),
+    ("Measure", &["compare", "eval", "tune-fusion", "calibrate", "verify"]),
     ("Keep things in order", &["doctor", "collections", "models", "config"]),
     ("More", &["completions", "man", "help"]),
 ];

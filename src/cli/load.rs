@@ -7,6 +7,7 @@ use super::printer::Printer;
 use super::settings::{NO_RERANKER, Settings};
 use super::tuned::{Adapted, Chosen};
 use crate::adapters::{About, Stored, Task};
+use crate::classify::Trained;
 use crate::embed::{Cache, Embedder, HttpEncoder, LocalEncoder, Overflow};
 use crate::error::{Error, Result};
 use crate::generate::{Generator, HttpGenerator, LocalGenerator};
@@ -169,6 +170,28 @@ fn adapted(base: LocalGenerator, adapter: &Adapted, model: &ModelPath) -> Result
     let about = adapter.about.as_ref();
     let covered = about.map(|about| about.covers.clone()).unwrap_or_default();
     Ok(local.covering(covered).trusted(about.is_some_and(About::writes_well)))
+}
+
+/// What tells classes by itself: the adapter that was chosen, or the model as it is; `None` where neither does.
+///
+/// # Errors
+/// What is wrong with either; `Mismatch` when the adapter was made on other weights.
+pub fn classifier(chosen: &Chosen, device: &Device) -> Result<Option<Trained>> {
+    if let Some(adapter) = &chosen.adapter {
+        if !adapter.tells_classes() {
+            return Ok(None);
+        }
+        let model = hub::resolve(&chosen.model)?;
+        check_base(adapter, &model)?;
+        return Trained::load(&model.path, &adapter.dir, device).map(Some);
+    }
+    let model = if is_served(&chosen.model) { None } else { hub::resolve(&chosen.model).ok() };
+    match model {
+        Some(model) if matches!(models::class_names(&model.path), Ok(Some(_))) => {
+            Trained::of_model(&model.path, device).map(Some)
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Why the adapter `name` is not asked for a text.

@@ -10,6 +10,7 @@ mod calibrate;
 mod chat;
 mod classify;
 mod collections;
+mod compare;
 mod completions;
 mod config;
 mod device;
@@ -125,6 +126,7 @@ enum Command {
     /// Measure prompts, demonstrations, retrieval and models beside each other
     #[command(subcommand)]
     Experiment(experiment::Command),
+    Compare(compare::Compare),
     Optimise(optimise::Optimise),
     TuneFusion(tune_fusion::TuneFusion),
     Calibrate(calibrate::Calibrate),
@@ -213,6 +215,7 @@ fn run(cli: Cli, printer: &Printer) -> Result<Ending> {
         Command::Doctor(command) => doctor::run(&command, home, qdrant_url, printer),
         Command::Eval(command) => eval::run(&command, &settings()?, printer),
         Command::Experiment(command) => experiment::run(&command, &settings()?, printer),
+        Command::Compare(command) => compare::run(&command, &settings()?, printer),
         Command::Optimise(command) => optimise::run(&command, &settings()?, printer),
         Command::TuneFusion(command) => tune_fusion::run(&command, &settings()?, printer),
         Command::Calibrate(command) => calibrate::run(&command, &settings()?, printer),

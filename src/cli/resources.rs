@@ -9,6 +9,7 @@ use clap::Args;
 use super::settings::{Key, Settings};
 use super::tuned::Chosen;
 use super::{device, load, tuned};
+use crate::classify::Trained;
 use crate::embed::Embedder;
 use crate::error::{IoContext, Result};
 use crate::experiment::cache::{self, Cache as Answers};
@@ -38,6 +39,11 @@ impl Asking {
     /// `Invalid` for a device that this program was not built for.
     pub fn resources<'a>(&self, settings: &'a Settings) -> Result<FromSettings<'a>> {
         Ok(FromSettings::new(settings, settings.device(self.device)?))
+    }
+
+    /// Where to compute, where that was said.
+    pub fn device(&self) -> Option<device::Kind> {
+        self.device
     }
 
     /// Where answers are looked for first.
@@ -121,6 +127,10 @@ impl Resources for FromSettings<'_> {
 
     fn generator(&self, model: &str, adapter: &str) -> Result<Generator> {
         load::generator(&self.chosen(model, adapter)?, &self.device, self.settings)
+    }
+
+    fn classifier(&self, model: &str, adapter: &str) -> Result<Option<Trained>> {
+        load::classifier(&self.chosen(model, adapter)?, &self.device)
     }
 
     fn template(&self, name: &str) -> Result<Template> {

@@ -1,15 +1,16 @@
 //! `incontext tune METHOD`: teach a model a task.
 
+mod features;
 mod method;
 mod options;
 mod progress;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use self::features::FeatureOptions;
 use self::method::{
     Bottlenecks, FullOptions, Ia3Options, LlamaOptions, LoraOptions, NoOptions, PTuningOptions,
     PrefixOptions, SoftOptions,
@@ -57,6 +58,9 @@ pub enum Tune {
     /// LLaMA-Adapter: vectors that attention of the upper layers looks at, let in by a gate
     #[command(after_long_help = help::examples(LLAMA))]
     LlamaAdapter(One<LlamaOptions>),
+    /// Features: a classical classifier over the hidden states of the model, which stays as it is
+    #[command(after_long_help = help::examples(FEATURES))]
+    Features(FeatureOptions),
     /// Output layers only (fine-tuning I): a head that tells classes apart, on the frozen model
     #[command(after_long_help = help::examples(HEAD))]
     Head(One<NoOptions>),
@@ -130,6 +134,18 @@ const LLAMA: help::Examples = &[(
     "In the ten upper layers",
     "incontext tune llama-adapter --data alpaca.jsonl --adapter-layers 10 --out follow",
 )];
+const FEATURES: help::Examples = &[
+    (
+        "Logistic regression on the default encoder",
+        "incontext tune features --data reviews.jsonl --out reviews",
+    ),
+    (
+        "The best of three, by a tenth of the rows",
+        "incontext tune features --data reviews.jsonl --c 0.1,1,10 --validation-share 0.1 --out best",
+    ),
+    ("A forest", "incontext tune features --data reviews.jsonl --classifier random-forest --out forest"),
+    ("Asked afterwards", "incontext classify --adapter reviews \"What a film\""),
+];
 const HEAD: help::Examples = &[(
     "A classifier on an encoder",
     "incontext tune head --data reviews.jsonl --model all-minilm-l6-v2 --out reviews",
@@ -200,6 +216,7 @@ pub fn run(command: &Tune, settings: &Settings, printer: &Printer) -> Result<End
         Tune::Pfeiffer(one) => bottleneck(one, Placement::Pfeiffer),
         Tune::Parallel(one) => bottleneck(one, Placement::Parallel),
         Tune::LlamaAdapter(one) => begin(&one.shared, one.method.config().into(), settings, printer),
+        Tune::Features(options) => features::run(options, settings, printer),
         Tune::Head(one) => begin(&one.shared, Selection::Head.into(), settings, printer),
         Tune::Full(one) => {
             let full = one.method.top_layers.map_or(Selection::All, Selection::Top);
@@ -212,6 +229,9 @@ pub fn run(command: &Tune, settings: &Settings, printer: &Printer) -> Result<End
             same_base(&job)?;
             vacant(out, false, settings)?;
             job.version = env!("CARGO_PKG_VERSION").to_owned();
+            if let Method::Features(_) = job.method {
+                return features::fit(out, job, *json, None, settings, printer);
+            }
             train(Run { name: out, job, resume: false, json: *json, device: None }, settings, printer)
         }
     }
@@ -248,27 +268,22 @@ fn begin(shared: &Shared, chosen: Chosen, settings: &Settings, printer: &Printer
             .hint("a number above 0; 16 is what the paper takes"));
     }
     training.check()?;
+    let data = Data {
+        file: absolute(&shared.data)?,
+        split: rows.split.clone(),
+        limit: rows.limit,
+        columns: Columns { input: rows.input.clone(), answer: rows.label.clone() },
+        validation: rows.validation.as_deref().map(absolute).transpose()?,
+        validation_split: rows.validation_split.clone(),
+        cut: rows.cut,
+        plain: rows.plain,
+        every_answer: rows.every_answer,
+        collection: shared.collection.clone(),
+        k: shared.k.map(usize::from),
+        labels: rows.labels.clone(),
+    };
     let job = Job {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        model: model.lasting_name()?,
-        base_fingerprint: models::fingerprint(&model.path)?,
         classify,
-        method,
-        data: Data {
-            file: absolute(&shared.data)?,
-            split: rows.split.clone(),
-            limit: rows.limit,
-            columns: Columns { input: rows.input.clone(), answer: rows.label.clone() },
-            validation: rows.validation.as_deref().map(absolute).transpose()?,
-            validation_split: rows.validation_split.clone(),
-            cut: rows.cut,
-            plain: rows.plain,
-            every_answer: rows.every_answer,
-            collection: shared.collection.clone(),
-            k: shared.k.map(usize::from),
-            labels: rows.labels.clone(),
-        },
-        inputs: BTreeMap::new(),
         template: match &shared.template {
             Some(file) if file.ends_with(".j2") => {
                 Some(absolute(file.as_ref())?.to_string_lossy().into_owned())
@@ -277,9 +292,9 @@ fn begin(shared: &Shared, chosen: Chosen, settings: &Settings, printer: &Printer
         },
         init_text: chosen.init_text,
         init_demos: chosen.init_demos.as_deref().map(absolute).transpose()?,
-        train: training,
         sweep: shared.training.sweep_lr,
         lora_plus,
+        ..Job::new(model.lasting_name()?, &model.path, method, data, training)?
     };
     let run = Run { name: &shared.out, job, resume: false, json: shared.json, device: shared.device };
     vacant(&shared.out, shared.restart, settings)?;
@@ -355,6 +370,7 @@ fn resume(name: &str, json: bool, settings: &Settings, printer: &Printer) -> Res
 }
 
 fn train(run: Run, settings: &Settings, printer: &Printer) -> Result<Ending> {
+    let start = std::time::Instant::now();
     let Run { name, mut job, resume, json, device } = run;
     let device = settings.device(device)?;
     let place = settings.adapters().place(name)?;
@@ -410,21 +426,24 @@ fn train(run: Run, settings: &Settings, printer: &Printer) -> Result<Ending> {
     let bytes = crate::adapters::size(&place)?;
     if json {
         printer.json(&json!({ "name": name, "folder": place, "run": folder, "method": job.method.name(),
-            "model": job.model, "bytes": bytes, "outcome": done, "peak_memory": progress::peak_memory() }))?;
+            "model": job.model, "bytes": bytes, "outcome": done, "seconds": start.elapsed().as_secs_f64(),
+            "core_seconds": progress::core_seconds(), "peak_memory": progress::peak_memory() }))?;
         return Ok(Ending::Done);
     }
     follow.summary(&done, bytes);
     printer.note(match job.classify {
-        true => {
-            let labels = &job.data.labels;
-            let more = labels.len().saturating_sub(SHOWN_LABELS);
-            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-            let labels = labels.iter().take(SHOWN_LABELS).cloned().collect::<Vec<_>>().join(", ");
-            format!("`{name}` is here: `incontext classify --adapter {name} TEXT` tells {labels}{more}")
-        }
+        true => tells(name, &job.data.labels),
         false => format!(
             "`{name}` is here; ask with it by --adapter {name}, or from now on: `incontext use {name}`"
         ),
     });
     Ok(Ending::Done)
+}
+
+/// How a classifier is asked, and what it tells.
+fn tells(name: &str, labels: &[String]) -> String {
+    let more = labels.len().saturating_sub(SHOWN_LABELS);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    let labels = labels.iter().take(SHOWN_LABELS).cloned().collect::<Vec<_>>().join(", ");
+    format!("`{name}` is here: `incontext classify --adapter {name} TEXT` tells {labels}{more}")
 }

@@ -102,6 +102,11 @@ impl Adapted {
 }
 
 impl Tuned {
+    /// Whether nothing was said.
+    pub fn is_open(&self) -> bool {
+        self.adapter.is_none() && !self.base
+    }
+
     /// The generator, if the model is `model`, where that is typed.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ mod passes;
 
 pub use cache::Cache;
 pub use http::HttpEncoder;
-pub use local::LocalEncoder;
+pub use local::{LocalEncoder, Pooling};
 pub(crate) use passes::in_passes;
 
 use crate::error::Result;

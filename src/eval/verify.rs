@@ -17,7 +17,7 @@ use candle_core::{D, DType, Device, Tensor};
 
 use crate::adapters::{AdapterConfig, Stored, Tensors, with_its_network};
 use crate::error::{Error, Result};
-use crate::models::{Batch, Model, mean_pooled};
+use crate::models::{Batch, Model, means, unit};
 use crate::nn::loss::{Targets, cross_entropy};
 use crate::nn::{Adapter, Bare, Mode, Params, Pass};
 
@@ -230,7 +230,7 @@ impl Comparison {
                     let theirs = without_virtual_rows(theirs, run.inputs.width)?;
                     self.outcome(&run.model.transformer.logits(&run.hidden)?, &unpadded(&theirs, places)?)?
                 }
-                "mean_pooled" => self.outcome(&mean_pooled(&run.hidden, &run.inputs.batch)?, theirs)?,
+                "mean_pooled" => self.outcome(&unit(&means(&run.hidden, &run.inputs.batch)?)?, theirs)?,
                 "cls_logits" => match &run.class_logits {
                     Some(ours) => self.outcome(ours, theirs)?,
                     None => Outcome::Missing("the model has no classification head".to_owned()),

@@ -36,9 +36,32 @@ pub struct Axes {
     /// Of what is drawn: demonstrations, and answers where the temperature is not 0.
     #[serde(default = "one_default")]
     pub seed: Vec<u64>,
+    /// Combinations to make, and no others: those that have all values of one of these. All, where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<BTreeMap<String, String>>,
     /// Combinations to leave out: those that have all of these values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<BTreeMap<String, String>>,
+}
+
+impl Default for Axes {
+    /// One of each but the prompt.
+    fn default() -> Self {
+        Self {
+            prompt: Vec::new(),
+            demos: one_default(),
+            retrieval: one_default(),
+            k: one_default(),
+            answer: one_default(),
+            scoring: one_default(),
+            calibration: one_default(),
+            model: one_default(),
+            adapter: no_adapter(),
+            seed: one_default(),
+            only: Vec::new(),
+            exclude: Vec::new(),
+        }
+    }
 }
 
 fn one_default<T: Default>() -> Vec<T> {

@@ -16,6 +16,7 @@ use super::metric::{Metric, Output};
 use super::plan::{Plan, Resources};
 use super::rows::{Asked, Checked, Row};
 use super::task::Task;
+use crate::classify::Trained;
 use crate::classify::label;
 use crate::classify::{Rule, probabilities};
 use crate::error::{Error, Result};
@@ -41,6 +42,8 @@ pub struct Bench<'a> {
     pub judge: Option<(&'a Generator, &'a str)>,
     /// What was found for each question; only of questions over a collection.
     pub library: Option<&'a Library<'a>>,
+    /// Tells the classes, instead of the generator.
+    pub classifier: Option<&'a Trained>,
     template: &'a Template,
     decide: Decide,
     demos: Option<Demonstrations>,
@@ -131,6 +134,7 @@ impl<'a> Bench<'a> {
             cache,
             judge: None,
             library: None,
+            classifier: None,
             template: plan.template(cell),
             decide: if served && unasked { Decide::Generate } else { cell.scoring },
             demos,
@@ -167,6 +171,7 @@ impl<'a> Bench<'a> {
     /// Whether rows of the cell can only be decided on together.
     pub fn is_batch(&self) -> bool {
         self.plan.experiment.task == Task::Classify
+            && self.classifier.is_none()
             && self.decide != Decide::Generate
             && self.cell.calibration == Calibration::Batch
     }
@@ -236,6 +241,7 @@ impl<'a> Bench<'a> {
         };
         let mut probabilities = Vec::new();
         let done = match self.plan.experiment.task {
+            _ if let Some(classifier) = self.classifier => self.told(classifier, &mut row),
             Task::Qa => self.ask(item, &mut row),
             Task::Classify if self.decide != Decide::Generate => {
                 self.scores(item, &mut row).map(|scores| probabilities = scores)
@@ -257,6 +263,18 @@ impl<'a> Bench<'a> {
         row.output.clone_from(&self.plan.labels[labels::choose(probabilities)].class);
         self.judge(&mut row, None);
         row
+    }
+
+    fn told(&self, classifier: &Trained, row: &mut Row) -> Result<()> {
+        let start = Instant::now();
+        let mut all = classifier.probabilities(&[&row.input])?;
+        row.ms = milliseconds(start);
+        let probabilities = all.pop().unwrap_or_default();
+        let logs = probabilities.iter().map(|p| p.ln().max(UNTHINKABLE));
+        row.labels = classifier.labels().iter().cloned().zip(logs).collect();
+        row.output.clone_from(&classifier.labels()[labels::choose(&probabilities)]);
+        self.judge(row, None);
+        Ok(())
     }
 
     fn ask(&self, item: usize, row: &mut Row) -> Result<()> {

@@ -53,8 +53,8 @@ pub fn cells(experiment: &Experiment) -> Result<(Vec<Cell>, Vec<Axis>)> {
             return Err(Error::invalid(what).hint("give one of them another `name`, or leave it out"));
         }
     }
-    let excluded = &experiment.matrix.exclude;
-    for (name, value) in excluded.iter().flatten().chain(&experiment.baseline) {
+    let Axes { only, exclude: excluded, .. } = &experiment.matrix;
+    for (name, value) in only.iter().chain(excluded).flatten().chain(&experiment.baseline) {
         check_value(&axes, name, value)?;
     }
     let total: usize = axes.iter().map(|(_, values)| values.len()).product();
@@ -71,7 +71,8 @@ pub fn cells(experiment: &Experiment) -> Result<(Vec<Cell>, Vec<Axis>)> {
             .zip(at)
             .map(|((name, values), at)| ((*name).to_owned(), values[at].clone()))
             .collect();
-        if excluded.iter().any(|exclude| has_all(&values, exclude)) {
+        let is_wanted = only.is_empty() || only.iter().any(|only| has_all(&values, only));
+        if !is_wanted || excluded.iter().any(|exclude| has_all(&values, exclude)) {
             continue;
         }
         cells.push(cell(&experiment.matrix, at, values, cells.len() + 1));
@@ -185,6 +186,18 @@ mod tests {
         assert_eq!(complaint("demo = \"none\""), "there is no axis `demo`");
         assert_eq!(complaint("demos = \"knn\""), "`knn` is not on the axis `demos`");
         assert!(complaint("demos = \"none\"").contains("every combination"));
+    }
+
+    #[test]
+    fn combinations_may_be_listed() {
+        let matrix = "prompt = [\"a/b\"]\ndemos = [\"none\", \"knn\"]\nseed = [1, 2]\nonly = [{ demos = \"knn 4\", seed = \"2\" }, { demos = \"none\", seed = \"1\" }]";
+        let told: Vec<Vec<String>> = {
+            let (cells, axes) = of(matrix).unwrap();
+            cells.iter().map(|cell| cell.told(&axes).into_values().collect()).collect()
+        };
+        assert_eq!(told, [["none", "1"], ["knn 4", "2"]]);
+        let error = of("prompt = [\"a/b\"]\nonly = [{ seeds = \"0\" }]").unwrap_err();
+        assert_eq!(error.to_string(), "there is no axis `seeds`");
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! [`spec`] is the file a person writes and [`axis`] what it varies, [`plan`] everything that can be checked before a
 //! model is asked, [`bench`] one cell at work, [`run`] the loop that can be stopped at any time, [`folder`] what it
 //! leaves on the disk, [`cache`] answers that need not be asked for twice. [`documents`] is the collection that
-//! questions are asked of. [`promptfoo`] makes an experiment of a configuration of promptfoo.
+//! questions are asked of. [`ladder`] compares ways of adapting a model as cells of one experiment; [`promptfoo`] makes an experiment of a configuration of promptfoo.
 //!
 //! Whoever runs an experiment says through [`plan::Resources`] where models and templates come from:
 //!
@@ -62,6 +62,7 @@ pub mod documents;
 mod figures;
 pub mod folder;
 pub mod junit;
+pub mod ladder;
 pub mod matrix;
 pub mod metric;
 pub mod optimise;

@@ -14,6 +14,7 @@ use super::metric::Metric;
 use super::spec::{Data, Experiment, Labels};
 use super::summary::Axis;
 use super::task::Task;
+use crate::classify::Trained;
 use crate::classify::label::{self, Label};
 use crate::embed::Embedder;
 use crate::engine::Places;
@@ -41,6 +42,14 @@ pub trait Resources: Sync {
     /// # Errors
     /// What is wrong with the model, or with the adapter for it.
     fn generator(&self, model: &str, adapter: &str) -> Result<Generator>;
+
+    /// What tells the classes by itself, where `adapter` makes a classifier of the model.
+    ///
+    /// # Errors
+    /// What is wrong with the model, or with the adapter for it.
+    fn classifier(&self, _model: &str, _adapter: &str) -> Result<Option<Trained>> {
+        Ok(None)
+    }
 
     /// # Errors
     /// What is wrong with the template.
@@ -189,6 +198,7 @@ impl Plan {
         axes.demos.dedup();
         axes.seed.dedup();
         axes.exclude.clear();
+        axes.only.clear();
         self.templates = BTreeMap::new();
         for (cell, prompt) in [first, second].into_iter().zip(axes.prompt.iter().chain(&axes.prompt)) {
             self.templates.entry(prompt.label()).or_insert_with(|| other.template(cell).clone());

@@ -12,6 +12,7 @@ use std::path::Path;
 use serde_json::json;
 
 use self::fold::Folded;
+pub(super) use self::html::escaped;
 use super::rows::Row;
 use super::summary::Summary;
 use super::table;
@@ -82,6 +83,11 @@ fn page(summary: &Summary, rows: impl Iterator<Item = Result<Row>>, budget: usiz
         rest = after;
     }
     Ok(html + rest)
+}
+
+/// The style of every page.
+pub(super) fn style() -> String {
+    packed(STYLE)
 }
 
 /// Without indentation and lines that are only remarks: they are for those who read the sources.

@@ -137,13 +137,18 @@ impl Run<'_> {
     ) -> Result<bool> {
         let plan = self.plan;
         let quotes = |job: &Job| plan.cells[job.cell].answer == Answer::Extractive;
-        let generator = match plan.experiment.task == Task::Qa && jobs.iter().all(quotes) {
-            // Nobody is asked where documents are only quoted.
+        let only_quotes = plan.experiment.task == Task::Qa && jobs.iter().all(quotes);
+        if !only_quotes {
+            on(Progress::Loading(&self.resources.model(model)));
+        }
+        let classifier = match plan.experiment.task {
+            Task::Classify => self.resources.classifier(model, adapter)?,
+            _ => None,
+        };
+        let generator = match only_quotes || classifier.is_some() {
+            // Nobody writes where documents are only quoted, or classes told.
             true => Generator::Scripted(Scripted::new(Vec::<String>::new())),
-            false => {
-                on(Progress::Loading(&self.resources.model(model)));
-                self.resources.generator(model, adapter)?
-            }
+            false => self.resources.generator(model, adapter)?,
         };
         let fingerprint = self.resources.fingerprint(model, adapter)?;
         let judge = match &plan.experiment.run.judge {
@@ -161,6 +166,7 @@ impl Run<'_> {
                 Bench::new(plan, &plan.cells[cell], (&generator, &fingerprint), vectors, self.cache);
             bench.judge = judge.as_ref().map(|(judge, fingerprint)| (judge, fingerprint.as_str()));
             bench.library = library.as_ref();
+            bench.classifier = classifier.as_ref();
             benches.insert(cell, bench);
         }
         if library.is_some() {

@@ -122,11 +122,14 @@ impl Classifier {
     }
 }
 
-/// The masked mean of each sequence's hidden states `(N, H)`, scaled to length 1: `(B, H)`.
-pub fn mean_pooled(hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
+/// The mean of each sequence's hidden states `(N, H)`: `(B, H)`.
+pub fn means(hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
     let means =
         batch.packing.ranges().map(|range| hidden.narrow(0, range.start, range.len())?.mean_keepdim(0));
-    let means = Tensor::cat(&means.collect::<Result<Vec<_>, candle_core::Error>>()?, 0)?; // (B, H)
-    let lengths = means.sqr()?.sum_keepdim(1)?.sqrt()?;
-    Ok(means.broadcast_div(&lengths)?)
+    Ok(Tensor::cat(&means.collect::<Result<Vec<_>, candle_core::Error>>()?, 0)?)
+}
+
+/// Rows `(B, H)` scaled to length 1.
+pub fn unit(rows: &Tensor) -> Result<Tensor> {
+    Ok(rows.broadcast_div(&rows.sqr()?.sum_keepdim(1)?.sqrt()?)?)
 }

@@ -106,7 +106,7 @@ pub fn epoch(data: &[Row], config: &TrainConfig, epoch: usize) -> Vec<Vec<usize>
 
 /// Training rows and, by chance, the share of them that is held out: at least one where there is a share and a second row.
 /// Both keep their order.
-pub fn split(data: Vec<Row>, share: f64, seed: u64) -> (Vec<Row>, Vec<Row>) {
+pub fn split<T>(data: Vec<T>, share: f64, seed: u64) -> (Vec<T>, Vec<T>) {
     let wanted = (data.len() as f64 * share).round() as usize;
     let most = data.len().saturating_sub(1);
     let count = if share > 0.0 { wanted.max(1).min(most) } else { 0 };

@@ -65,6 +65,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
+pub use batch::split;
 pub use checkpoint::{Best, CHECKPOINT, Exact, forget};
 pub use config::TrainConfig;
 pub use curve::{CURVE, curve};

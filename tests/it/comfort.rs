@@ -11,7 +11,7 @@ use crate::run::{Folder, Ran};
 use crate::{golden, tiny};
 
 /// Every command, as it is typed.
-const COMMANDS: [&[&str]; 59] = [
+const COMMANDS: [&[&str]; 61] = [
     &["quickstart"],
     &["ingest"],
     &["ask"],
@@ -39,6 +39,7 @@ const COMMANDS: [&[&str]; 59] = [
     &["experiment", "compare"],
     &["experiment", "export"],
     &["optimise"],
+    &["compare"],
     &["tune", "lora"],
     &["tune", "ia3"],
     &["tune", "prefix"],
@@ -48,6 +49,7 @@ const COMMANDS: [&[&str]; 59] = [
     &["tune", "pfeiffer"],
     &["tune", "parallel"],
     &["tune", "llama-adapter"],
+    &["tune", "features"],
     &["tune", "head"],
     &["tune", "full"],
     &["tune", "bitfit"],
@@ -391,6 +393,7 @@ fn help_in_short_and_at_length() {
       adapters  List, show, bring in, merge and remove adapters
 
     Measure:
+      compare      Climb from a bare prompt to tuned models on your task: what each rung costs and buys
       eval         Measure search and answers on questions whose answers are known
       tune-fusion  Fit the fusion of a collection to judged questions
       calibrate    Fit the gate of a collection to judged questions
@@ -449,6 +452,7 @@ fn help_in_short_and_at_length() {
       adapters  List, show, bring in, merge and remove adapters
 
     Measure:
+      compare      Climb from a bare prompt to tuned models on your task: what each rung costs and buys
       eval         Measure search and answers on questions whose answers are known
       tune-fusion  Fit the fusion of a collection to judged questions
       calibrate    Fit the gate of a collection to judged questions

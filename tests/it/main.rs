@@ -29,6 +29,8 @@ mod hooks;
 mod incremental;
 #[cfg(unix)]
 mod kill;
+#[cfg(unix)]
+mod ladder;
 mod matrix;
 mod meanwhile;
 mod mock;

@@ -8,31 +8,19 @@ use super::Classify;
 use super::output::{Show, Tally};
 use crate::classify::{Label, Trained};
 use crate::cli::inputs::Inputs;
-use crate::cli::load::check_base;
 use crate::cli::printer::Printer;
-use crate::cli::settings::Settings;
 use crate::cli::tuned::Chosen;
 use crate::cli::{Ending, tidy};
 use crate::error::{Error, Result};
 use crate::generate::labels;
-use crate::hub;
 use crate::text::example::Example;
 
-pub fn run(command: &Classify, chosen: &Chosen, settings: &Settings, printer: &Printer) -> Result<Ending> {
+pub fn run(command: &Classify, chosen: &Chosen, classifier: &Trained, printer: &Printer) -> Result<Ending> {
     let name = chosen.adapter.as_ref().map_or(&chosen.model, |adapter| &adapter.name);
     if !command.labels.is_empty() || command.scoring.is_some() || command.calibration.is_some() {
         return Err(Error::invalid(format!("`{name}` tells the labels that it was trained on"))
             .hint("leave --labels, --scoring and --calibration out, or ask the model as it is: --base"));
     }
-    let model = hub::resolve(&chosen.model)?;
-    let device = settings.device(command.device)?;
-    let classifier = match &chosen.adapter {
-        Some(adapter) => {
-            check_base(adapter, &model)?;
-            Trained::load(&model.path, &adapter.dir, &device)?
-        }
-        None => Trained::of_model(&model.path, &device)?,
-    };
     let known: Vec<Label> = classifier.labels().iter().map(|label| Label::plain(label)).collect();
     let mut inputs = Inputs::open(&command.texts, command.file.as_deref(), command.columns())?;
     let show = Show { labels: &known, many: inputs.many, json: command.json, printer };

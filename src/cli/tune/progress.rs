@@ -155,18 +155,29 @@ impl<'a> Follow<'a> {
 }
 
 /// `1 row`, `2 rows`
-fn counted(count: usize, what: &str) -> String {
+pub fn counted(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 /// `75` as `1 min 15 s`.
-fn time(seconds: f64) -> String {
+pub fn time(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match whole {
         0..60 => format!("{whole} s"),
         60..3600 => format!("{} min {} s", whole / 60, whole % 60),
         _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
     }
+}
+
+/// Seconds that cores worked for this process, where the system says: all of them together.
+pub fn core_seconds() -> Option<f64> {
+    // The kernel counts for programs in hundredths of a second.
+    const TICKS: f64 = 100.0;
+    let status = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name in brackets may hold anything.
+    let mut fields = status.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let mut next = || fields.next()?.parse::<f64>().ok();
+    Some((next()? + next()?) / TICKS)
 }
 
 /// Bytes of main memory that this process had at most, where the system says.

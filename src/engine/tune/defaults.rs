@@ -17,6 +17,8 @@ pub fn learning_rate(method: &Method, model: &Config) -> f64 {
         Method::Weights(Selection::Head | Selection::BitFit) => 1e-3,
         Method::Weights(Selection::Top(_) | Selection::All) if model.causal => 2e-5,
         Method::Weights(Selection::Top(_) | Selection::All) => 5e-5,
+        // Fitted, without steps.
+        Method::Features(_) => 0.0,
     }
 }
 
@@ -51,6 +53,7 @@ pub fn train_config(method: &Method, model: &Config) -> TrainConfig {
         Method::Weights(Selection::Head) => (0.0, 10, 0.0),
         Method::Weights(Selection::Top(_) | Selection::All) => (0.06, 3, 0.01),
         Method::Weights(Selection::BitFit) => (0.06, 5, 0.0),
+        Method::Features(_) => (0.0, 1, 0.0),
     };
     let learning_rate = learning_rate(method, model);
     TrainConfig { learning_rate, warmup, epochs, weight_decay, ..TrainConfig::default() }

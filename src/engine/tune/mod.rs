@@ -7,11 +7,13 @@
 mod begin;
 mod compile;
 mod defaults;
+mod features;
 mod rows;
 mod run;
 
 pub use compile::{Compiled, compile};
 pub use defaults::{learning_rate, train_config};
+pub use features::{FeatureBased, Fitted, Tried, features};
 pub use rows::{Documents, Laid, Skipped, Source, plain, shown_turns, templated};
 pub use run::{Done, Progress, Tuning, lock, run};
 
@@ -23,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::adapters::AdapterConfig;
 use crate::error::{Error, IoContext, Result};
 use crate::files;
-use crate::models::Selection;
+use crate::models::{self, Selection};
 use crate::text::example::Columns;
 use crate::text::records;
 use crate::train::TrainConfig;
@@ -65,6 +67,8 @@ pub enum Method {
     Adapter(AdapterConfig),
     /// Weights of the model itself; copies of them, so that the model stays as it is.
     Weights(Selection),
+    /// Nothing of the model: a classical classifier over its hidden states.
+    Features(FeatureBased),
 }
 
 impl Method {
@@ -73,6 +77,7 @@ impl Method {
         match self {
             Self::Adapter(config) => config.name(),
             Self::Weights(selection) => selection.name(),
+            Self::Features(_) => "features",
         }
     }
 
@@ -81,7 +86,7 @@ impl Method {
         match self {
             Self::Weights(selection) => Some(*selection),
             Self::Adapter(_) if classify => Some(Selection::Head),
-            Self::Adapter(_) => None,
+            Self::Adapter(_) | Self::Features(_) => None,
         }
     }
 }
@@ -116,6 +121,34 @@ pub struct Data {
 pub const JOB: &str = "job.json";
 
 impl Job {
+    /// Teaches the model called `model`, whose weights are at `weights` (a folder or a GGUF file), what the rows of `data` show; with nothing beside.
+    ///
+    /// # Errors
+    /// `NotFound`, `Parse` or `Io`, as the fingerprint of the weights cannot be taken.
+    pub fn new(
+        model: String,
+        weights: &Path,
+        method: Method,
+        data: Data,
+        train: TrainConfig,
+    ) -> Result<Self> {
+        Ok(Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            model,
+            base_fingerprint: models::fingerprint(weights)?,
+            method,
+            classify: false,
+            data,
+            inputs: BTreeMap::new(),
+            template: None,
+            init_text: None,
+            init_demos: None,
+            train,
+            sweep: false,
+            lora_plus: 1.0,
+        })
+    }
+
     /// Notes what the run reads, or holds it against what it read before.
     ///
     /// # Errors
@@ -165,7 +198,7 @@ impl Job {
     fn is_still(&self, name: &str) -> bool {
         match &self.method {
             Method::Adapter(config) => self.init_demos.is_none() && config.still_at_start(name),
-            Method::Weights(_) => false,
+            Method::Weights(_) | Method::Features(_) => false,
         }
     }
 

@@ -102,11 +102,11 @@ impl Done {
 /// What is wrong with the job, the rows or the model; as [`train::train`]. `Busy` while another process trains there.
 pub fn run(job: &mut Job, tuning: &Tuning, on: &mut dyn FnMut(Progress) -> ControlFlow<()>) -> Result<Done> {
     job.train.check()?;
-    let _lock = lock(tuning.folder)?;
-    if tuning.out.exists() {
-        return Err(Error::invalid(format!("`{}` is there already", tuning.out.display()))
-            .hint("what was trained is not written over: remove it first, or choose another name"));
+    if let Method::Features(_) = job.method {
+        return Err(Error::invalid("a classifier on features is fitted, not trained by steps"));
     }
+    let _lock = lock(tuning.folder)?;
+    vacant(tuning.out)?;
     job.settle_inputs(tuning)?;
     if job.classify {
         job.data.labels = classes(job)?;
@@ -162,6 +162,15 @@ pub fn run(job: &mut Job, tuning: &Tuning, on: &mut dyn FnMut(Progress) -> Contr
         train::forget(tuning.folder)?;
     }
     Ok(done)
+}
+
+/// Refuses to write over what was trained.
+pub(super) fn vacant(out: &Path) -> Result<()> {
+    match out.exists() {
+        true => Err(Error::invalid(format!("`{}` is there already", out.display()))
+            .hint("what was trained is not written over: remove it first, or choose another name")),
+        false => Ok(()),
+    }
 }
 
 /// Makes this process the only one that trains in `folder`, as long as the returned file is open.

@@ -210,15 +210,12 @@ impl Optimisation {
             matrix: Axes {
                 prompt: prompts,
                 demos,
-                retrieval: vec![Default::default()],
-                k: vec![0],
-                answer: vec![Default::default()],
                 scoring: vec![self.scoring],
                 calibration: vec![self.calibration],
                 model: vec![self.model.clone()],
                 adapter: vec![self.adapter.clone()],
                 seed: seeds,
-                exclude: Vec::new(),
+                ..Axes::default()
             },
             metrics: vec![self.metric.unwrap_or(self.task.metrics()[0])],
             baseline: BTreeMap::new(),

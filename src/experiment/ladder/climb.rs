@@ -1,0 +1,262 @@
+//! A comparison, ready to be climbed: which rungs there are, what has to be trained, and the experiment whose cells they are.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::cost::Costs;
+use super::rung::{On, Rung};
+use super::snapshot::Snapshot;
+use super::task::Comparison;
+use crate::classify::label;
+use crate::error::Result;
+use crate::experiment::axis::{Axes, Demos, NO_ADAPTER, Prompt};
+use crate::experiment::cache;
+use crate::experiment::matrix::{self, Cell};
+use crate::experiment::plan::{Plan, Resources};
+use crate::experiment::spec::{Data, Experiment, Labels, Run};
+use crate::experiment::task::Task;
+use crate::retrieve::demos::Select;
+
+/// A comparison with its rows.
+pub struct Climb {
+    pub task: Comparison,
+    pub snapshot: Snapshot,
+    /// Generator and encoder, as they are called wherever the results lie.
+    pub generator: String,
+    pub encoder: String,
+    /// In the order of the file, those of the curve last.
+    pub rungs: Vec<Planned>,
+    pub dir: PathBuf,
+}
+
+/// A rung of this comparison.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Planned {
+    pub rung: Rung,
+    /// As the report calls it.
+    pub name: String,
+    pub prompt: Prompt,
+    /// Rows that it learns from; shown or trained on.
+    pub rows: usize,
+    /// What was trained, by its name; [`NO_ADAPTER`] for a prompt.
+    pub adapter: String,
+    /// Whether it is only there for the curve.
+    pub of_curve: bool,
+}
+
+/// Something to train.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// The adapter to make.
+    pub adapter: String,
+    /// Of `incontext`, but for where adapters are to lie.
+    pub args: Vec<String>,
+    /// A hash over everything that decides it.
+    pub key: String,
+}
+
+impl Order {
+    /// Whether a classifier is fitted on features, at once.
+    pub fn is_fitted(&self) -> bool {
+        self.args.get(1).is_some_and(|method| method == "features")
+    }
+}
+
+impl Climb {
+    /// Draws the rows of `task` into the folder `dir` and lays the rungs out.
+    ///
+    /// # Errors
+    /// As [`Snapshot::take`].
+    pub fn new(task: Comparison, generator: String, encoder: String, dir: &Path) -> Result<Self> {
+        let snapshot = Snapshot::take(&task, dir)?;
+        let rungs = planned(&task, snapshot.rows);
+        Ok(Self { task, snapshot, generator, encoder, rungs, dir: dir.to_owned() })
+    }
+
+    /// The model that a rung asks.
+    pub fn model(&self, planned: &Planned) -> &str {
+        match &planned.rung {
+            Rung::Trained { on: On::Encoder, .. } => &self.encoder,
+            _ => &self.generator,
+        }
+    }
+
+    /// How a rung is trained; `None` for a prompt.
+    ///
+    /// # Errors
+    /// What is wrong with its model or its template.
+    pub fn order(&self, planned: &Planned, resources: &dyn Resources) -> Result<Option<Order>> {
+        let Some((command, method)) = planned.rung.command() else { return Ok(None) };
+        let is_fitted = command[0] == "features";
+        let model = self.model(planned);
+        let mut args = vec!["tune".to_owned()];
+        args.extend(command);
+        let classes = self.task.task == Task::Classify;
+        let classifier = planned.rung.is_classifier();
+        let learned = match (classes, classifier) {
+            (true, true) => "label",
+            (true, false) => "word",
+            (false, _) => "answers",
+        };
+        let mut decide: Vec<String> = ["--input", "input", "--label", learned].map(str::to_owned).to_vec();
+        decide.extend(["--limit".to_owned(), planned.rows.to_string()]);
+        decide.extend(["--seed".to_owned(), self.task.seed.to_string()]);
+        let mut version = String::new();
+        if !classifier {
+            let template = resources.template(&planned.prompt.template)?;
+            version = template.version().to_owned();
+            decide.extend(["--template".to_owned(), planned.prompt.template.clone()]);
+        }
+        let choice: Vec<String> = match classifier {
+            true => self.snapshot.labels.iter().map(|label| label.class.clone()).collect(),
+            false => label::words(&self.snapshot.labels),
+        };
+        // A list with commas cannot hold words with commas; then the rows' own classes are taken.
+        if !choice.is_empty() && choice.iter().all(|word| !word.contains(',')) {
+            decide.extend(["--labels".to_owned(), choice.join(",")]);
+        }
+        decide.extend(if is_fitted { self.task.own_options(method) } else { self.task.options(method) });
+        let fingerprint = resources.fingerprint(model, NO_ADAPTER)?;
+        let parts = [args.join("\0"), decide.join("\0"), self.snapshot.hash.clone(), fingerprint, version];
+        let key = cache::key(&parts.each_ref().map(String::as_bytes))[..16].to_owned();
+        args.extend(decide);
+        args.extend(["--data".to_owned(), self.snapshot.train.to_string_lossy().into_owned()]);
+        args.extend(["--model".to_owned(), model.to_owned(), "--out".to_owned(), planned.adapter.clone()]);
+        args.push("--json".to_owned());
+        Ok(Some(Order { adapter: planned.adapter.clone(), args, key }))
+    }
+
+    /// Whether a rung can be asked: it is a prompt, or was trained.
+    ///
+    /// # Errors
+    /// As [`Self::order`].
+    pub fn is_ready(&self, planned: &Planned, costs: &Costs, resources: &dyn Resources) -> Result<bool> {
+        Ok(match self.order(planned, resources)? {
+            None => true,
+            Some(order) => costs.of(&order.adapter, &order.key).is_some_and(|entry| entry.cost.is_some()),
+        })
+    }
+
+    /// The experiment whose cells are `rungs`.
+    pub fn experiment(&self, rungs: &[&Planned]) -> Experiment {
+        let task = &self.task;
+        let mut axes = Axes {
+            prompt: Vec::new(),
+            demos: Vec::new(),
+            model: Vec::new(),
+            adapter: Vec::new(),
+            ..Axes::default()
+        };
+        for planned in rungs {
+            put(&mut axes.prompt, planned.prompt.clone());
+            put(&mut axes.demos, self.demos(planned));
+            put(&mut axes.model, self.model(planned).to_owned());
+            put(&mut axes.adapter, planned.adapter.clone());
+            axes.only.push(self.values(planned));
+        }
+        let shows = axes.demos.iter().any(|demos| demos.select != Select::None);
+        Experiment {
+            name: task.name.clone(),
+            description: task.description.clone(),
+            task: task.task,
+            data: Snapshot::data(&self.snapshot.test, task.task),
+            pool: shows.then(|| self.pool()),
+            labels: match self.snapshot.labels.is_empty() {
+                true => Labels::default(),
+                false => Labels::Worded(
+                    self.snapshot
+                        .labels
+                        .iter()
+                        .map(|label| (label.class.clone(), label.word.clone()))
+                        .collect(),
+                ),
+            },
+            values: BTreeMap::new(),
+            baseline: rungs.first().map(|planned| self.values(planned)).unwrap_or_default(),
+            matrix: axes,
+            metrics: task.metrics(),
+            run: Run { max_tokens: task.max_tokens, ..Run::default() },
+            asserts: Vec::new(),
+            requires: Vec::new(),
+        }
+    }
+
+    /// The cell of `plan` that `planned` is.
+    pub fn cell<'p>(&self, planned: &Planned, plan: &'p Plan) -> Option<&'p Cell> {
+        let values = self.values(planned);
+        plan.cells.iter().find(|cell| matrix::has_all(&cell.values, &values))
+    }
+
+    fn pool(&self) -> Data {
+        Snapshot::data(&self.snapshot.train, self.task.task)
+    }
+
+    fn demos(&self, planned: &Planned) -> Demos {
+        match &planned.rung {
+            Rung::Prompted(Select::None) | Rung::Trained { .. } => Demos::default(),
+            Rung::Prompted(select) => Demos { select: *select, k: self.task.demos },
+        }
+    }
+
+    fn values(&self, planned: &Planned) -> BTreeMap<String, String> {
+        BTreeMap::from([
+            ("prompt".to_owned(), planned.prompt.label()),
+            ("demos".to_owned(), self.demos(planned).into()),
+            ("model".to_owned(), self.model(planned).to_owned()),
+            ("adapter".to_owned(), planned.adapter.clone()),
+        ])
+    }
+}
+
+fn put<T: PartialEq>(values: &mut Vec<T>, value: T) {
+    if !values.contains(&value) {
+        values.push(value);
+    }
+}
+
+/// The rungs of `task`, for so many training rows.
+fn planned(task: &Comparison, rows: usize) -> Vec<Planned> {
+    let mut rungs = Vec::new();
+    for rung in &task.rungs {
+        match rung {
+            Rung::Prompted(select) => {
+                for prompt in &task.prompts {
+                    let name = match task.prompts.len() {
+                        1 => rung.to_string(),
+                        _ => format!("{rung}, {}", prompt.label()),
+                    };
+                    let shown = if *select == Select::None { 0 } else { task.demos };
+                    rungs.push(Planned {
+                        rung: rung.clone(),
+                        name,
+                        prompt: prompt.clone(),
+                        rows: shown,
+                        adapter: NO_ADAPTER.to_owned(),
+                        of_curve: false,
+                    });
+                }
+            }
+            Rung::Trained { .. } => rungs.push(trained(task, rung, rows, false)),
+        }
+    }
+    if let Some(curve) = &task.curve {
+        for rung in &curve.rungs {
+            let sizes = curve.rows.iter().filter(|size| **size < rows);
+            rungs.extend(sizes.map(|size| trained(task, rung, *size, true)));
+        }
+    }
+    rungs
+}
+
+fn trained(task: &Comparison, rung: &Rung, rows: usize, of_curve: bool) -> Planned {
+    let name = rung.to_string();
+    let adapter = name.replace(' ', "-");
+    Planned {
+        rung: rung.clone(),
+        name: if of_curve { format!("{name}, {rows} rows") } else { name },
+        prompt: task.prompts[0].clone(),
+        rows,
+        adapter: if of_curve { format!("{adapter}-{rows}") } else { adapter },
+        of_curve,
+    }
+}

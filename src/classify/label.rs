@@ -74,6 +74,11 @@ pub fn check_rows(labels: &[Label], what: &str, rows: &[Example]) -> Result<()> 
     }
 }
 
+/// Whether a class of `rows` rows is rare beside the largest, of `most`: a tenth of them or less.
+pub fn is_rare(rows: usize, most: usize) -> bool {
+    rows * 10 <= most
+}
+
 /// The classes for a person to read.
 pub fn names(labels: &[Label]) -> String {
     labels.iter().map(|label| format!("`{}`", label.class)).collect::<Vec<_>>().join(", ")

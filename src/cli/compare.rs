@@ -4,27 +4,28 @@ mod estimate;
 mod train;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
 
 use self::estimate::Estimates;
 use self::train::Trainer;
+use super::following::Following;
 use super::interrupt::Interrupt;
 use super::printer::Printer;
 use super::resources::{Asking, FromSettings};
 use super::settings::Settings;
-use super::{Ending, INTERRUPTED, help, load, wrap};
-use crate::error::{Error, Result};
+use super::{Ending, INTERRUPTED, experiment, help, load, wrap};
+use crate::error::{Error, IoContext, Result};
 use crate::experiment::axis::Prompt;
 use crate::experiment::folder::{Folder, REPORT};
+use crate::experiment::ladder::climb::Planned;
 use crate::experiment::ladder::outcome::Found;
 use crate::experiment::ladder::{Climb, Comparison, Costs, Outcome, State, report, table};
 use crate::experiment::plan::Plan;
-use crate::experiment::run::{Progress, Run};
+use crate::experiment::run::Run;
 use crate::experiment::write;
-use crate::files;
 use crate::hub;
 
 /// The page that shows every answer, beside the report.
@@ -74,12 +75,8 @@ pub fn run(command: &Compare, settings: &Settings, printer: &Printer) -> Result<
     }
     task.minutes = command.minutes.or(task.minutes);
     task.check()?;
-    let dir = match &command.out {
-        Some(out) => out.clone(),
-        None => command.file.parent().unwrap_or(Path::new("")).join("results").join(&task.name),
-    };
-    let dir =
-        std::path::absolute(&dir).map_err(|error| Error::invalid(format!("`{}`: {error}", dir.display())))?;
+    let dir = experiment::results(&command.file, &task.name, command.out.as_deref());
+    let dir = std::path::absolute(&dir).at("find", &dir)?;
     let generator = lasting(&settings.model(task.model.as_deref()))?;
     let encoder = lasting(task.encoder.as_deref().unwrap_or(hub::DEFAULT_ENCODER))?;
     find_templates(&mut task.prompts, settings);
@@ -89,7 +86,7 @@ pub fn run(command: &Compare, settings: &Settings, printer: &Printer) -> Result<
     let own = Settings::resolve(Some(&home), None)?;
     own.home.create()?;
     let resources = command.asking.resources(&own)?;
-    let climb = Climb::new(task, generator, encoder, &dir)?;
+    let climb = Climb::new(task, generator, encoder, &resources, &dir)?;
     for remark in &climb.snapshot.remarks {
         printer.note(remark.to_string());
     }
@@ -108,12 +105,11 @@ pub fn run(command: &Compare, settings: &Settings, printer: &Printer) -> Result<
     let mut stopped = false;
     let cores = cores();
     for planned in climb.rungs.iter().filter(|planned| !left_out.contains_key(&planned.name)) {
-        let Some(order) = climb.order(planned, &resources)? else { continue };
-        if costs.of(&order.adapter, &order.key).is_some_and(|entry| entry.cost.is_some()) {
+        let Some(order) = planned.order.as_ref().filter(|order| costs.cost(order).is_none()) else {
             continue;
-        }
+        };
         printer.note(format!("training {} ...", planned.name));
-        let entry = trainer.train(&order, &mut costs, &dir, cores)?;
+        let entry = trainer.train(order, &mut costs, &dir, cores)?;
         match entry {
             Some(entry) => {
                 if let Some(why) = &entry.error {
@@ -141,7 +137,7 @@ pub fn run(command: &Compare, settings: &Settings, printer: &Printer) -> Result<
         adapters: home.join("adapters"),
         cores,
     };
-    let outcome = found.outcome(&resources)?;
+    let outcome = found.outcome()?;
     keep(&outcome, plan.as_ref(), &folder)?;
     match command.asking.json {
         true => printer.json(&outcome)?,
@@ -189,12 +185,8 @@ fn known(
     resources: &FromSettings,
     folder: &Folder,
 ) -> Result<Option<Plan>> {
-    let mut ready = Vec::new();
-    for planned in climb.rungs.iter().filter(|planned| !left_out.contains_key(&planned.name)) {
-        if climb.is_ready(planned, costs, resources)? {
-            ready.push(planned);
-        }
-    }
+    let wanted = climb.rungs.iter().filter(|planned| !left_out.contains_key(&planned.name));
+    let ready: Vec<&Planned> = wanted.filter(|planned| planned.is_ready(costs)).collect();
     if ready.is_empty() {
         return Ok(None);
     }
@@ -213,46 +205,22 @@ fn ask(
     printer: &Printer,
 ) -> Result<bool> {
     let cache = command.asking.cache(resources)?;
-    let mut bar = None;
-    let ran = Run { plan, resources, folder, cache: &cache, retry: true }.run(
-        &|| interrupt.is_asked(),
-        &mut |progress| match progress {
-            Progress::Rows { all, there } => {
-                let rows = printer.bar(all as u64);
-                rows.set_position(there as u64);
-                bar = Some(rows);
-            }
-            Progress::Loading(model) => {
-                if let Some(bar) = &bar {
-                    bar.set_message(model.to_owned());
-                }
-            }
-            Progress::Row(_) => {
-                if let Some(bar) = &bar {
-                    bar.inc(1);
-                }
-            }
-        },
-    );
-    if let Some(bar) = bar {
-        bar.finish_and_clear();
-    }
+    let mut following = Following::new(printer);
+    let ran = Run { plan, resources, folder, cache: &cache, retry: true }
+        .run(&|| interrupt.is_asked(), &mut |progress| following.hear(&progress));
+    following.finish();
     ran
 }
 
 /// Leaves the outcome, its page, and the page of all answers.
 fn keep(outcome: &Outcome, plan: Option<&Plan>, folder: &Folder) -> Result<()> {
     if let Some(plan) = plan {
-        write::results(plan, folder, &plan.experiment.to_toml()?)?;
-        let answers = folder.dir().join(REPORT);
-        let page = std::fs::read(&answers)
-            .map_err(|error| Error::invalid(format!("`{}`: {error}", answers.display())))?;
-        folder.put(ROWS_PAGE, &page)?;
+        write::results_with(plan, folder, &plan.experiment.to_toml()?, ROWS_PAGE)?;
     }
     let json = serde_json::to_vec_pretty(outcome)
         .map_err(|error| Error::invalid(format!("the outcome cannot be written: {error}")))?;
     folder.put(OUTCOME, &json)?;
-    files::replace(&folder.dir().join(REPORT), report::page(outcome).as_bytes())
+    folder.put(REPORT, report::page(outcome).as_bytes())
 }
 
 fn show_estimates(climb: &Climb, estimates: &Estimates, as_json: bool, printer: &Printer) -> Result<Ending> {
@@ -260,7 +228,7 @@ fn show_estimates(climb: &Climb, estimates: &Estimates, as_json: bool, printer: 
     let rows: Vec<_> =
         climb.rungs.iter().map(|planned| (planned, estimates.of_rung(&planned.name))).collect();
     if as_json {
-        let row = |(planned, one): &(&crate::experiment::ladder::climb::Planned, estimate::Estimate)| {
+        let row = |(planned, one): &(&Planned, estimate::Estimate)| {
             json!({ "rung": planned.name, "rows": planned.rows, "minutes_to_train": one.train / 60.0,
                 "minutes_to_ask": one.ask / 60.0, "left_out": beyond.get(&planned.name) })
         };

@@ -42,10 +42,10 @@ pub fn run(command: &Command, settings: &Settings, printer: &Printer) -> Result<
 }
 
 /// Where the results of `file` go unless it is said: `results/NAME` beside it.
-fn results(file: &Path, experiment: &Experiment, out: Option<&Path>) -> PathBuf {
+pub fn results(file: &Path, name: &str, out: Option<&Path>) -> PathBuf {
     match out {
         Some(out) => out.to_owned(),
-        None => file.parent().unwrap_or(Path::new("")).join("results").join(&experiment.name),
+        None => file.parent().unwrap_or(Path::new("")).join("results").join(name),
     }
 }
 
@@ -56,7 +56,7 @@ fn results(file: &Path, experiment: &Experiment, out: Option<&Path>) -> PathBuf 
 fn folder_of(named: &Path) -> Result<PathBuf> {
     let dir = match named.is_dir() {
         true => named.to_owned(),
-        false => results(named, &Experiment::read(named)?, None),
+        false => results(named, &Experiment::read(named)?.name, None),
     };
     match dir.join(folder::ROWS).exists() {
         true => Ok(dir),

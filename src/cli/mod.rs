@@ -18,6 +18,7 @@ mod doctor;
 mod endpoint;
 mod eval;
 mod experiment;
+mod following;
 mod generate;
 mod help;
 mod ingest;

@@ -21,6 +21,14 @@ pub const TREC: &str = "retrieval.trec";
 /// # Errors
 /// `Corrupt` for a line that is no row, `Io` when a file cannot be written.
 pub fn results(plan: &Plan, folder: &Folder, file: &str) -> Result<Summary> {
+    results_with(plan, folder, file, REPORT)
+}
+
+/// As [`results`], with the page that shows the rows under the name `page`.
+///
+/// # Errors
+/// As [`results`].
+pub fn results_with(plan: &Plan, folder: &Folder, file: &str, page: &str) -> Result<Summary> {
     let dir = folder.dir();
     let started = match dir.join(SUMMARY).exists() {
         true => summary(dir)?.started,
@@ -30,7 +38,7 @@ pub fn results(plan: &Plan, folder: &Folder, file: &str) -> Result<Summary> {
     let json = serde_json::to_vec_pretty(&summary)
         .map_err(|error| Error::invalid(format!("the summary cannot be written: {error}")))?;
     folder.put(SUMMARY, &json)?;
-    report::write(&dir.join(REPORT), &summary, rows(plan, dir)?)?;
+    report::write(&dir.join(page), &summary, rows(plan, dir)?)?;
     junit::write(&dir.join(JUNIT), &summary, rows(plan, dir)?)?;
     if plan.experiment.task == Task::Qa {
         folder.put(TREC, trec(plan, dir)?.as_bytes())?;

@@ -68,7 +68,7 @@ use std::time::Instant;
 pub use batch::split;
 pub use checkpoint::{Best, CHECKPOINT, Exact, forget};
 pub use config::TrainConfig;
-pub use curve::{CURVE, curve};
+pub use curve::{CURVE, curve, ticks};
 pub use data::{Data, Kind, Reading, Style, TooLong, end_of_turn, ids_of_text};
 pub use report::{Begun, Event, LOG, Step, Validated, events};
 pub use row::{Fit, Row, Target};

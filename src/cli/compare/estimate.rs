@@ -63,17 +63,17 @@ impl Estimates {
         for planned in &climb.rungs {
             let asked = climb.snapshot.asked as f64;
             let mut estimate = Estimate::default();
-            match climb.order(planned, resources)? {
+            match &planned.order {
                 None => estimate.ask = answers.get(&planned.name).copied().unwrap_or(0.0) * asked,
                 Some(order) => {
                     let rung = planned.rung.to_string();
                     if !known.contains_key(&rung) {
                         let home = temporary.path().join("home");
                         let trainer = Trainer { home: &home, ..*trainer };
-                        known.insert(rung.clone(), Timed::of(planned, &order, &trainer)?);
+                        known.insert(rung.clone(), Timed::of(planned, order, &trainer)?);
                     }
                     let timed = &known[&rung];
-                    let done = costs.of(&order.adapter, &order.key).is_some_and(|entry| entry.cost.is_some());
+                    let done = costs.cost(order).is_some();
                     estimate.train = if done { 0.0 } else { timed.train(planned.rows) };
                     estimate.ask = match planned.rung.is_classifier() {
                         true => timed.row / 3.0 * asked,

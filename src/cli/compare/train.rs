@@ -31,7 +31,7 @@ impl Trainer<'_> {
     /// # Errors
     /// `Io` when no process can be started.
     pub fn train(&self, order: &Order, costs: &mut Costs, dir: &Path, cores: usize) -> Result<Option<Entry>> {
-        let goes_on = costs.of(&order.adapter, &order.key).is_some()
+        let goes_on = costs.of(order).is_some()
             && self.home.join("runs").join(&order.adapter).join(CHECKPOINT).exists();
         let entry = Entry { key: order.key.clone(), cost: None, error: None };
         let args = match goes_on {

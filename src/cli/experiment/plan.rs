@@ -40,7 +40,7 @@ pub fn run(command: &Plan, settings: &Settings, printer: &Printer) -> Result<End
     }
     let experiment = &plan.experiment;
     let rows = plan.cells.len() * plan.items.len() * experiment.run.repeats;
-    let out = results(&command.file, experiment, None);
+    let out = results(&command.file, &experiment.name, None);
     let told = |at: usize| plan.cells[at].told(&plan.axes);
     if command.json {
         let cells: Vec<_> = (0..plan.cells.len()).map(told).collect();

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{folder_of, results};
+use crate::cli::following::Following;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::printer::Printer;
 use crate::cli::resources::Asking;
@@ -70,7 +71,7 @@ const RESUME: help::Examples = &[(
 
 pub fn run(command: &Run, settings: &Settings, printer: &Printer) -> Result<Ending> {
     let experiment = Experiment::read(&command.file)?;
-    let out = results(&command.file, &experiment, command.out.as_deref());
+    let out = results(&command.file, &experiment.name, command.out.as_deref());
     carry_out(experiment, &out, &command.how, settings, printer)
 }
 
@@ -94,7 +95,7 @@ fn carry_out(
     plan.settle(&resources, &folder)?;
     let cache = how.asking.cache(&resources)?;
     let interrupt = Interrupt::watch();
-    let mut bar = None;
+    let mut following = Following::new(printer);
     let mut errors = 0;
     let mut job = Job {
         plan: &plan,
@@ -103,30 +104,17 @@ fn carry_out(
         cache: &cache,
         retry: how.retry_errors,
     };
-    let ran = job.run(&|| interrupt.is_asked(), &mut |progress| match progress {
-        Progress::Rows { all, there } => {
-            if there > 0 {
+    let ran = job.run(&|| interrupt.is_asked(), &mut |progress| {
+        match &progress {
+            Progress::Rows { all, there } if *there > 0 => {
                 printer.note(format!("{there} of {all} rows are there already"));
             }
-            let rows = printer.bar(all as u64);
-            rows.set_position(there as u64);
-            bar = Some(rows);
+            Progress::Row(row) => errors += usize::from(row.error.is_some()),
+            _ => {}
         }
-        Progress::Loading(model) => {
-            if let Some(bar) = &bar {
-                bar.set_message(model.to_owned());
-            }
-        }
-        Progress::Row(row) => {
-            errors += usize::from(row.error.is_some());
-            if let Some(bar) = &bar {
-                bar.inc(1);
-            }
-        }
+        following.hear(&progress);
     });
-    if let Some(bar) = bar {
-        bar.finish_and_clear();
-    }
+    following.finish();
     // Whatever came of it, what is there is summed up.
     let summary = write::results(&plan, &folder, &file)?;
     let complete = ran?;

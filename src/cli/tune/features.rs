@@ -10,6 +10,7 @@ use super::progress::{core_seconds, counted, peak_memory, time};
 use super::{absolute, runs, tells, vacant, weights};
 use crate::bytes;
 use crate::classify::classical::Recipe;
+use crate::classify::label;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::printer::Printer;
 use crate::cli::settings::Settings;
@@ -20,9 +21,6 @@ use crate::error::Result;
 use crate::hub;
 use crate::text::example::Columns;
 use crate::train::TrainConfig;
-
-/// A class that has so many times fewer rows than the largest is said to be rare.
-const RARE: usize = 10;
 
 #[derive(Args)]
 pub struct FeatureOptions {
@@ -233,7 +231,9 @@ pub fn fit(
 /// What a careful person would want to know of the rows, and how each classifier did.
 fn remark(fitted: &Fitted, labels: &[String], printer: &Printer) {
     let most = fitted.frequencies.iter().max().copied().unwrap_or(0);
-    for (label, count) in labels.iter().zip(&fitted.frequencies).filter(|(_, count)| *count * RARE <= most) {
+    for (label, count) in
+        labels.iter().zip(&fitted.frequencies).filter(|(_, count)| label::is_rare(**count, most))
+    {
         printer.note(format!(
             "`{label}` has {} of {}: what is rare is told seldom",
             counted(*count, "row"),

@@ -124,7 +124,7 @@ impl Job {
     /// Teaches the model called `model`, whose weights are at `weights` (a folder or a GGUF file), what the rows of `data` show; with nothing beside.
     ///
     /// # Errors
-    /// `NotFound`, `Parse` or `Io`, as the fingerprint of the weights cannot be taken.
+    /// `NotFound` or `Io`, as the fingerprint of the weights cannot be taken.
     pub fn new(
         model: String,
         weights: &Path,

@@ -42,6 +42,15 @@ pub struct Planned {
     pub adapter: String,
     /// Whether it is only there for the curve.
     pub of_curve: bool,
+    /// How it is trained; `None` for a prompt.
+    pub order: Option<Order>,
+}
+
+impl Planned {
+    /// Whether it can be asked: it is a prompt, or was trained.
+    pub fn is_ready(&self, costs: &Costs) -> bool {
+        self.order.as_ref().is_none_or(|order| costs.cost(order).is_some())
+    }
 }
 
 /// Something to train.
@@ -66,11 +75,21 @@ impl Climb {
     /// Draws the rows of `task` into the folder `dir` and lays the rungs out.
     ///
     /// # Errors
-    /// As [`Snapshot::take`].
-    pub fn new(task: Comparison, generator: String, encoder: String, dir: &Path) -> Result<Self> {
+    /// As [`Snapshot::take`]; what is wrong with a model or a template.
+    pub fn new(
+        task: Comparison,
+        generator: String,
+        encoder: String,
+        resources: &dyn Resources,
+        dir: &Path,
+    ) -> Result<Self> {
         let snapshot = Snapshot::take(&task, dir)?;
         let rungs = planned(&task, snapshot.rows);
-        Ok(Self { task, snapshot, generator, encoder, rungs, dir: dir.to_owned() })
+        let mut climb = Self { task, snapshot, generator, encoder, rungs, dir: dir.to_owned() };
+        let orders: Vec<Option<Order>> =
+            climb.rungs.iter().map(|planned| climb.order(planned, resources)).collect::<Result<_>>()?;
+        climb.rungs.iter_mut().zip(orders).for_each(|(planned, order)| planned.order = order);
+        Ok(climb)
     }
 
     /// The model that a rung asks.
@@ -81,11 +100,7 @@ impl Climb {
         }
     }
 
-    /// How a rung is trained; `None` for a prompt.
-    ///
-    /// # Errors
-    /// What is wrong with its model or its template.
-    pub fn order(&self, planned: &Planned, resources: &dyn Resources) -> Result<Option<Order>> {
+    fn order(&self, planned: &Planned, resources: &dyn Resources) -> Result<Option<Order>> {
         let Some((command, method)) = planned.rung.command() else { return Ok(None) };
         let is_fitted = command[0] == "features";
         let model = self.model(planned);
@@ -124,17 +139,6 @@ impl Climb {
         args.extend(["--model".to_owned(), model.to_owned(), "--out".to_owned(), planned.adapter.clone()]);
         args.push("--json".to_owned());
         Ok(Some(Order { adapter: planned.adapter.clone(), args, key }))
-    }
-
-    /// Whether a rung can be asked: it is a prompt, or was trained.
-    ///
-    /// # Errors
-    /// As [`Self::order`].
-    pub fn is_ready(&self, planned: &Planned, costs: &Costs, resources: &dyn Resources) -> Result<bool> {
-        Ok(match self.order(planned, resources)? {
-            None => true,
-            Some(order) => costs.of(&order.adapter, &order.key).is_some_and(|entry| entry.cost.is_some()),
-        })
     }
 
     /// The experiment whose cells are `rungs`.
@@ -233,6 +237,7 @@ fn planned(task: &Comparison, rows: usize) -> Vec<Planned> {
                         rows: shown,
                         adapter: NO_ADAPTER.to_owned(),
                         of_curve: false,
+                        order: None,
                     });
                 }
             }
@@ -258,5 +263,6 @@ fn trained(task: &Comparison, rung: &Rung, rows: usize, of_curve: bool) -> Plann
         rows,
         adapter: if of_curve { format!("{adapter}-{rows}") } else { adapter },
         of_curve,
+        order: None,
     }
 }

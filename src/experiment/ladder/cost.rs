@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::climb::Order;
 use crate::error::{Error, IoContext, Result};
 use crate::files;
 
@@ -89,9 +90,14 @@ impl Costs {
         files::replace(&dir.join(FILE), &serde_json::to_vec_pretty(self).unwrap_or_default())
     }
 
-    /// What is known of `adapter`, if that is of this key.
-    pub fn of(&self, adapter: &str, key: &str) -> Option<&Entry> {
-        self.0.get(adapter).filter(|entry| entry.key == key)
+    /// What is known of this training, and of no other under its adapter's name.
+    pub fn of(&self, order: &Order) -> Option<&Entry> {
+        self.0.get(&order.adapter).filter(|entry| entry.key == order.key)
+    }
+
+    /// What it took, if it is done.
+    pub fn cost(&self, order: &Order) -> Option<&Cost> {
+        self.of(order).and_then(|entry| entry.cost.as_ref())
     }
 
     pub fn set(&mut self, adapter: &str, entry: Entry) {
@@ -117,11 +123,10 @@ mod tests {
         costs.set("lora", Entry { key: "a".into(), cost: Some(cost), error: None });
         costs.write(dir.path()).unwrap();
         let costs = Costs::read(dir.path()).unwrap();
-        assert!(
-            costs.of("lora", "a").is_some()
-                && costs.of("lora", "b").is_none()
-                && costs.of("ia3", "a").is_none()
-        );
+        let order =
+            |adapter: &str, key: &str| Order { adapter: adapter.into(), args: Vec::new(), key: key.into() };
+        assert!(costs.of(&order("lora", "a")).is_some() && costs.cost(&order("lora", "a")).is_some());
+        assert!(costs.of(&order("lora", "b")).is_none() && costs.of(&order("ia3", "a")).is_none());
         assert!(Cost::of(&json!({}), 2).is_err());
         let no_clock = json!({ "bytes": 9, "seconds": 2.0, "outcome": { "trained_parameters": 7 } });
         assert_eq!(Cost::of(&no_clock, 3).unwrap().core_seconds, 6.0);

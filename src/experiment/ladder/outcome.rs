@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::eval::stats::{Bootstrap, Estimate, SIGNIFICANT, holm};
 use crate::experiment::axis::NO_ADAPTER;
 use crate::experiment::folder;
-use crate::experiment::plan::{Plan, Resources};
+use crate::experiment::plan::Plan;
 use crate::experiment::summarise::{Kept, against};
 use crate::experiment::summary::{Against, Metric};
 
@@ -124,8 +124,8 @@ struct Rows {
 
 impl Found<'_> {
     /// # Errors
-    /// `Corrupt` for a line that is no row; as what was trained cannot be told.
-    pub fn outcome(&self, resources: &dyn Resources) -> Result<Outcome> {
+    /// `Corrupt` for a line that is no row.
+    pub fn outcome(&self) -> Result<Outcome> {
         let climb = self.climb;
         let metrics = climb.task.metrics();
         let metric = metrics[0];
@@ -139,7 +139,7 @@ impl Found<'_> {
         for planned in &climb.rungs {
             let cell = self.plan.and_then(|plan| climb.cell(planned, plan));
             let of = cell.and_then(|cell| rows.remove(&cell.id));
-            let step = self.step(planned, of.as_ref(), resources)?;
+            let step = self.step(planned, of.as_ref());
             kept.push(of.map(|of| of.kept).filter(|_| step.is_measured()));
             steps.push(step);
         }
@@ -216,10 +216,9 @@ impl Found<'_> {
         Ok(all)
     }
 
-    fn step(&self, planned: &Planned, rows: Option<&Rows>, resources: &dyn Resources) -> Result<Step> {
+    fn step(&self, planned: &Planned, rows: Option<&Rows>) -> Step {
         let climb = self.climb;
-        let order = climb.order(planned, resources)?;
-        let entry = order.as_ref().and_then(|order| self.costs.of(&order.adapter, &order.key));
+        let entry = planned.order.as_ref().and_then(|order| self.costs.of(order));
         let cost = entry.and_then(|entry| entry.cost.clone());
         let failed = entry.and_then(|entry| entry.error.clone());
         let state = match (self.left_out.get(&planned.name), failed, rows) {
@@ -245,7 +244,7 @@ impl Found<'_> {
         let answering = query_ms.map(|ms| ms / 1e3 * climb.task.queries as f64 * self.cores as f64);
         let training = cost.as_ref().map_or(0.0, |cost| cost.core_seconds);
         let is_trained = planned.adapter != NO_ADAPTER && cost.is_some();
-        Ok(Step {
+        Step {
             name: planned.name.clone(),
             rung: planned.rung.to_string(),
             model: climb.model(planned).to_owned(),
@@ -261,7 +260,7 @@ impl Found<'_> {
             total_core_seconds: answering.map(|answering| answering + training),
             frontier: false,
             adapter: is_trained.then(|| self.adapters.join(&planned.adapter)),
-        })
+        }
     }
 }
 

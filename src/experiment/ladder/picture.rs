@@ -7,6 +7,7 @@ use std::fmt::Write;
 use super::outcome::{Outcome, Step};
 use crate::experiment::report::escaped;
 use crate::experiment::table::number;
+use crate::train::ticks;
 
 /// Of a picture, and of the place for points in it.
 const WIDTH: f64 = 860.0;
@@ -67,9 +68,7 @@ impl Frame {
             "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" class=\"picture\"><title>{}</title>\n",
             escaped(title)
         );
-        let step = round_step((self.up.1 - self.up.0) / 5.0);
-        let first = (self.up.0 / step).ceil() as i64;
-        for value in (first..).map(|n| n as f64 * step).take_while(|value| *value <= self.up.1) {
+        for value in ticks(self.up.0, self.up.1) {
             let y = self.y(value);
             let _ = writeln!(
                 svg,
@@ -233,11 +232,6 @@ fn top(outcome: &Outcome) -> f64 {
         crate::experiment::summary::Unit::Points => 100.0,
         _ => f64::INFINITY,
     }
-}
-
-fn round_step(rough: f64) -> f64 {
-    let power = 10f64.powf(rough.log10().floor());
-    [1.0, 2.0, 5.0, 10.0].map(|n| n * power).into_iter().find(|step| *step >= rough).unwrap_or(rough)
 }
 
 /// Powers of ten within an axis, and twice and five times those where there are few.

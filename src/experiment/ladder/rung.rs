@@ -43,6 +43,10 @@ pub enum Method {
     Beside(&'static str),
 }
 
+/// Prompts, by how they choose demonstrations.
+const PROMPTED: [(&str, Select); 3] =
+    [("zero-shot", Select::None), ("few-shot", Select::Random), ("knn", Select::Knn)];
+
 const CLASSICAL: [(&str, &str); 3] =
     [("features", "logistic-regression"), ("forest", "random-forest"), ("boosting", "gradient-boosting")];
 
@@ -127,12 +131,8 @@ impl FromStr for Rung {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        for (name, select) in
-            [("zero-shot", Select::None), ("few-shot", Select::Random), ("knn", Select::Knn)]
-        {
-            if text == name {
-                return Ok(Self::Prompted(select));
-            }
+        if let Some((_, select)) = PROMPTED.into_iter().find(|(name, _)| *name == text) {
+            return Ok(Self::Prompted(select));
         }
         let (said, name) = match (text.strip_prefix(ENCODER), text.strip_prefix(DECODER)) {
             (Some(name), _) => (Some(On::Encoder), name),
@@ -163,9 +163,10 @@ impl FromStr for Rung {
 impl fmt::Display for Rung {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let (method, on) = match self {
-            Self::Prompted(Select::None) => return f.write_str("zero-shot"),
-            Self::Prompted(Select::Knn) => return f.write_str("knn"),
-            Self::Prompted(_) => return f.write_str("few-shot"),
+            Self::Prompted(select) => {
+                let named = PROMPTED.into_iter().find(|(_, known)| known == select);
+                return f.write_str(named.map_or(select.name(), |(name, _)| name));
+            }
             Self::Trained { method, on } => (method, *on),
         };
         let (name, usual) = match method {

@@ -20,9 +20,6 @@ use crate::random::SplitMix;
 use crate::text::example::{self, Example, Rows};
 use crate::text::records::Source;
 
-/// A class that has so many times fewer rows than the largest is said to be rare.
-const RARE: usize = 10;
-
 /// Rows on the disk, and what there is to say of them.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
@@ -191,7 +188,7 @@ fn remarks(train: &[Example], test: &[Example], labels: &[Label]) -> Vec<Remark>
     let most = learned.values().max().copied().unwrap_or(0);
     for Label { class, .. } in labels {
         let rows = learned.get(class).copied().unwrap_or(0);
-        if rows * RARE <= most {
+        if label::is_rare(rows, most) {
             remarks.push(Remark::Rare { class: class.clone(), rows, of: train.len() });
         }
         if !asked.contains_key(class) {

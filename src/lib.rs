@@ -136,6 +136,7 @@ pub mod openai;
 pub mod prompt;
 mod random;
 pub mod retrieve;
+pub mod rlhf;
 pub mod text;
 pub mod train;
 pub mod web;

@@ -259,6 +259,24 @@ impl About {
     }
 }
 
+/// What tells the adapter in `dir` from any other: a hash of its files, without what was measured of it later.
+///
+/// # Errors
+/// `Io` when the folder cannot be read.
+pub fn fingerprint(dir: &Path) -> Result<String> {
+    let entries = std::fs::read_dir(dir).at("read", dir)?;
+    let mut files =
+        entries.map(|entry| entry.map(|entry| entry.path()).at("read", dir)).collect::<Result<Vec<_>>>()?;
+    files.retain(|path| path.is_file() && path.file_name().is_some_and(|name| name != ABOUT));
+    files.sort();
+    let mut hasher = blake3::Hasher::new();
+    for path in files {
+        let bytes = std::fs::read(&path).at("read", &path)?;
+        hasher.update(&(bytes.len() as u64).to_le_bytes()).update(&bytes);
+    }
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
 /// The method of the adapter in `dir` without its values, and the name of its base.
 ///
 /// # Errors

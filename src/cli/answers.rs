@@ -116,6 +116,11 @@ impl With {
         Ok(Loaded { device, embedder, reranker, chosen, generator })
     }
 
+    /// Whether somebody said which model is to write.
+    pub fn names_a_writer(&self) -> bool {
+        self.model.is_some() || !self.tuned.is_open()
+    }
+
     /// The template of a question on its own; unless one is named, the one that the adapter was trained by where that shows
     /// passages, or one with room for demonstrations where some are `shown`.
     ///

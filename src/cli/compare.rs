@@ -22,7 +22,7 @@ use crate::experiment::axis::Prompt;
 use crate::experiment::folder::{Folder, REPORT};
 use crate::experiment::ladder::climb::Planned;
 use crate::experiment::ladder::outcome::Found;
-use crate::experiment::ladder::{Climb, Comparison, Costs, Outcome, State, report, table};
+use crate::experiment::ladder::{Climb, Comparison, Costs, Outcome, State, picture, report, table};
 use crate::experiment::plan::Plan;
 use crate::experiment::run::Run;
 use crate::experiment::write;
@@ -31,6 +31,7 @@ use crate::hub;
 /// The page that shows every answer, beside the report.
 const ROWS_PAGE: &str = "rows.html";
 const OUTCOME: &str = "outcome.json";
+const PICTURE: &str = "picture.svg";
 
 /// Climb from a bare prompt to tuned models on your task: what each rung costs and buys
 ///
@@ -220,6 +221,9 @@ fn keep(outcome: &Outcome, plan: Option<&Plan>, folder: &Folder) -> Result<()> {
     let json = serde_json::to_vec_pretty(outcome)
         .map_err(|error| Error::invalid(format!("the outcome cannot be written: {error}")))?;
     folder.put(OUTCOME, &json)?;
+    if let Some(drawn) = picture::pareto(outcome) {
+        folder.put(PICTURE, picture::alone(&drawn).as_bytes())?;
+    }
     folder.put(REPORT, report::page(outcome).as_bytes())
 }
 

@@ -18,7 +18,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ("Ask your documents", &["quickstart", "ingest", "ask", "chat", "search"]),
     ("Have a model do your task", &["classify", "generate"]),
     ("Find the prompt that works", &["prompt", "experiment", "optimise"]),
-    ("Tune the model", &["tune", "use", "modes", "adapters"]),
+    ("Tune the model", &["tune", "rlhf", "use", "modes", "adapters"]),
     ("Measure", &["compare", "eval", "tune-fusion", "calibrate", "verify"]),
     ("Keep things in order", &["doctor", "collections", "models", "config"]),
     ("More", &["completions", "man", "help"]),

@@ -33,6 +33,7 @@ mod printer;
 mod prompt;
 mod quickstart;
 mod resources;
+mod rlhf;
 mod search;
 mod settings;
 mod shots;
@@ -103,6 +104,9 @@ enum Command {
     /// The result is an adapter: `ask --adapter NAME` asks with it, `--base` without. The weights of the model stay as they are.
     #[command(subcommand)]
     Tune(Box<tune::Tune>),
+    /// Learn from which answers people preferred: a reward model, a policy
+    #[command(subcommand)]
+    Rlhf(Box<rlhf::Rlhf>),
     Use(use_::Use),
     Modes(modes::Modes),
     /// List, show, bring in, merge and remove adapters
@@ -202,6 +206,7 @@ fn run(cli: Cli, printer: &Printer) -> Result<Ending> {
         Command::Classify(command) => classify::run(&command, &settings()?, printer),
         Command::Generate(command) => generate::run(&command, &settings()?, printer),
         Command::Tune(command) => tune::run(&command, &settings()?, printer),
+        Command::Rlhf(command) => rlhf::run(&command, &settings()?, printer),
         Command::Use(command) => use_::run(&command, &settings()?, printer),
         Command::Modes(command) => modes::run(&command, &settings()?, printer),
         Command::Adapters(command) => adapters::run(command, &settings()?, printer),

@@ -3,6 +3,7 @@
 mod features;
 mod method;
 mod options;
+pub mod preference;
 mod progress;
 
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ use super::printer::Printer;
 use super::settings::Settings;
 use super::{Ending, device, help, load};
 use crate::adapters::{AdapterConfig, Bottleneck, Placement};
-use crate::engine::tune::{self, Data, Documents, JOB, Job, Method, Tuning};
+use crate::engine::tune::{self, Data, Documents, JOB, Job, Method, Preference, Tuning};
 use crate::error::{Error, IoContext, Result};
 use crate::hub;
 use crate::models::{self, Model, Selection};
@@ -175,6 +176,13 @@ pub struct One<M: Args> {
     shared: Shared,
 }
 
+/// LoRA on answers as they should be.
+pub type Sft = One<LoraOptions>;
+
+pub fn sft(one: &Sft, settings: &Settings, printer: &Printer) -> Result<Ending> {
+    begin(&one.shared, one.method.chosen(), settings, printer)
+}
+
 /// What a method's options come to.
 struct Chosen {
     method: Method,
@@ -301,12 +309,12 @@ fn begin(shared: &Shared, chosen: Chosen, settings: &Settings, printer: &Printer
     train(run, settings, printer)
 }
 
-fn absolute(path: &Path) -> Result<PathBuf> {
+pub fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).at("find", path)
 }
 
 /// The model of this machine that is called `name`.
-fn weights(name: &str) -> Result<hub::ModelPath> {
+pub fn weights(name: &str) -> Result<hub::ModelPath> {
     if load::is_served(name) {
         return Err(Error::invalid(format!("`{name}` is behind an endpoint, which gives text and no weights"))
             .hint("tune a model of this machine: --model NAME or PATH; prompts can be tuned with `incontext optimise`"));
@@ -315,7 +323,7 @@ fn weights(name: &str) -> Result<hub::ModelPath> {
 }
 
 /// Refuses a name under which something would be lost: an adapter's, or an unfinished run's unless that is to be forgotten.
-fn vacant(name: &str, restart: bool, settings: &Settings) -> Result<()> {
+pub fn vacant(name: &str, restart: bool, settings: &Settings) -> Result<()> {
     if settings.adapters().place(name)?.exists() {
         return Err(Error::invalid(format!("there is an adapter `{name}` already"))
             .hint(format!("give another name with --out, or `incontext adapters rm {name}` first")));
@@ -345,7 +353,7 @@ fn same_base(job: &Job) -> Result<()> {
     .hint("put the model back as it was, or begin another run"))
 }
 
-fn runs(settings: &Settings, name: &str) -> PathBuf {
+pub fn runs(settings: &Settings, name: &str) -> PathBuf {
     settings.home.dir().join("runs").join(name)
 }
 
@@ -399,6 +407,7 @@ fn train(run: Run, settings: &Settings, printer: &Printer) -> Result<Ending> {
         ))
         .hint("--collection NAME"));
     }
+    let from = job.from.as_deref().map(|name| settings.adapters().place(name)).transpose()?;
     printer.note(format!("loading {} ...", job.model));
     settings.home.create()?;
     let folder = runs(settings, name);
@@ -409,6 +418,7 @@ fn train(run: Run, settings: &Settings, printer: &Printer) -> Result<Ending> {
         device: &device,
         template: template.as_ref(),
         documents,
+        from: from.as_deref(),
         folder: &folder,
         out: &place,
         resume,
@@ -431,9 +441,10 @@ fn train(run: Run, settings: &Settings, printer: &Printer) -> Result<Ending> {
         return Ok(Ending::Done);
     }
     follow.summary(&done, bytes);
-    printer.note(match job.classify {
-        true => tells(name, &job.data.labels),
-        false => format!(
+    printer.note(match (job.preference, job.classify) {
+        (Some(Preference::Reward { .. }), _) => format!("`{name}` is here: it scores answers"),
+        (_, true) => tells(name, &job.data.labels),
+        (_, false) => format!(
             "`{name}` is here; ask with it by --adapter {name}, or from now on: `incontext use {name}`"
         ),
     });

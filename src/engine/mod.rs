@@ -6,6 +6,7 @@
 //! ask      search -> answerable? -> passages -> prompt -> text -> held against its sources -> answer
 //! chat     follow-up -> stand-alone question -> ask -> turn
 //! tune     lines -> prompts, as asking lays them out -> rows -> training -> an adapter in its folder
+//! rlhf     prompts -> answers -> scores -> advantages -> updates -> an adapter in its folder
 //! ```
 
 pub mod ask;
@@ -13,6 +14,7 @@ pub mod chat;
 mod cite;
 mod freshness;
 pub mod ingest;
+pub mod rlhf;
 pub mod search;
 pub mod tune;
 pub mod watch;

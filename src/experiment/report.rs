@@ -23,6 +23,7 @@ use crate::files;
 const BUDGET: usize = 8 << 20;
 
 const PAGE: &str = include_str!("report/page.html");
+const COLOURS: &str = include_str!("report/colours.css");
 const STYLE: &str = include_str!("report/style.css");
 /// One script of several files: what the others use comes first.
 const SCRIPT: &str = concat!(
@@ -87,7 +88,12 @@ fn page(summary: &Summary, rows: impl Iterator<Item = Result<Row>>, budget: usiz
 
 /// The style of every page.
 pub(super) fn style() -> String {
-    packed(STYLE)
+    packed(COLOURS) + &packed(STYLE)
+}
+
+/// The colours by which it is written, for a picture that stands alone.
+pub(super) fn colours() -> String {
+    packed(COLOURS)
 }
 
 /// Without indentation and lines that are only remarks: they are for those who read the sources.

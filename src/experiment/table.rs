@@ -279,6 +279,11 @@ pub fn thousands(count: usize) -> String {
     parts.join(",")
 }
 
+/// `1 row`, `1,240 rows`
+pub fn counted(count: usize, what: &str) -> String {
+    format!("{} {what}{}", thousands(count), if count == 1 { "" } else { "s" })
+}
+
 /// In which a cell was compared.
 pub fn unit_of(summary: &Summary, against: &Against) -> Unit {
     let metric = summary.metrics.iter().find(|metric| metric.name == against.metric);

@@ -1,5 +1,7 @@
 //! Modules over the hidden states: what turns a trunk into a classifier.
 
+use std::ops::Range;
+
 use candle_core::{DType, Device, Tensor};
 
 use super::batch::Batch;
@@ -16,6 +18,23 @@ pub struct Classifier {
     /// `curve(W h + b)` before the classifier (encoders).
     dense: Option<(Linear, Curve)>,
     out: Linear,
+}
+
+/// Which token of a text a head reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Token {
+    First,
+    Last,
+}
+
+impl Token {
+    /// Its row, of a text's.
+    pub fn of(self, rows: &Range<usize>) -> usize {
+        match self {
+            Self::First => rows.start,
+            Self::Last => rows.end - 1,
+        }
+    }
 }
 
 /// A head for classes that nobody has trained yet.
@@ -99,6 +118,11 @@ impl Classifier {
         self.out.weight.dims()[0]
     }
 
+    /// The token that it reads.
+    pub fn reads(&self) -> Token {
+        if self.dense.is_some() { Token::First } else { Token::Last }
+    }
+
     /// Class logits `(B, C)` from hidden states `(N, H)`, which `adapter` had a part in.
     pub fn forward(
         &self,
@@ -107,10 +131,7 @@ impl Classifier {
         adapter: &dyn Adapter,
         mode: Mode,
     ) -> Result<Tensor> {
-        let read = batch.packing.ranges().map(|range| match self.dense {
-            Some(_) => range.start as u32,
-            None => (range.end - 1) as u32,
-        });
+        let read = batch.packing.ranges().map(|range| self.reads().of(&range) as u32);
         let rows = Tensor::new(read.collect::<Vec<_>>(), hidden.device())?;
         let h = hidden.index_select(&rows, 0)?; // (B, H)
         let h = match &self.dense {

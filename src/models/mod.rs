@@ -29,7 +29,7 @@ pub use batch::Batch;
 pub use classes::class_names;
 pub use config::{Config, Family, Near, NormKind, NormPlace, Positions};
 pub use fingerprint::fingerprint;
-pub use heads::{Classifier, NewHead, means, unit};
+pub use heads::{Classifier, NewHead, Token, means, unit};
 pub use model::Model;
 pub use save::save;
 pub use select::{Goal, Selected, Selection};

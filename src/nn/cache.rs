@@ -55,6 +55,25 @@ impl KvCache {
         Ok(Self { rows: self.rows.iter().map(view).collect::<Result<_>>()?, ..*self })
     }
 
+    /// A cache with what this one holds of each sequence, `copies` times one behind the other. Nothing is copied before it grows.
+    ///
+    /// # Errors
+    /// As a tensor operation fails.
+    pub fn spread(&self, copies: usize) -> Result<Self> {
+        let fork = self.fork()?;
+        let rows = fork.rows.iter().flat_map(|row| std::iter::repeat_n(row.clone(), copies)).collect();
+        Ok(Self { rows, ..fork })
+    }
+
+    /// Forgets the sequences for which `wanted` says no; the others move up.
+    pub fn retain(&mut self, mut wanted: impl FnMut(usize) -> bool) {
+        let mut at = 0;
+        self.rows.retain(|_| {
+            at += 1;
+            wanted(at - 1)
+        });
+    }
+
     pub fn sequences(&self) -> usize {
         self.rows.len()
     }
@@ -227,6 +246,26 @@ mod tests {
         let (k, _) = cache.append(0, 0, &rows(&[5.0]), &rows(&[5.0])).unwrap();
         assert_eq!(contents(&k), [1.0, 2.0, 5.0]);
         assert_eq!(contents(&first), [1.0, 2.0, 3.0]);
+    }
+
+    #[test]
+    fn copies_of_sequences_go_on_each_on_its_own() {
+        let mut cache = KvCache::new(2);
+        for (sequence, value) in [(0, 1.0), (1, 2.0)] {
+            cache.append(0, sequence, &rows(&[value]), &rows(&[value])).unwrap();
+            cache.advance(sequence, 1);
+        }
+        let mut spread = cache.spread(2).unwrap();
+        assert_eq!(spread.sequences(), 4);
+        let put = |spread: &mut KvCache, sequence, value| {
+            contents(&spread.append(0, sequence, &rows(&[value]), &rows(&[value])).unwrap().0)
+        };
+        assert_eq!(put(&mut spread, 1, 7.0), [1.0, 7.0]);
+        assert_eq!(put(&mut spread, 0, 8.0), [1.0, 8.0]);
+        assert_eq!(put(&mut spread, 3, 9.0), [2.0, 9.0]);
+        spread.retain(|sequence| sequence > 1);
+        assert_eq!(spread.sequences(), 2);
+        assert_eq!(put(&mut spread, 0, 5.0), [2.0, 5.0]);
     }
 
     #[test]

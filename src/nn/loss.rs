@@ -86,20 +86,51 @@ pub(super) fn cross_entropy_composed(
     targets: &Targets,
     head: impl Fn(&Tensor) -> Result<Tensor>,
 ) -> Result<Tensor> {
-    let mut sum: Option<Tensor> = None;
+    let chunks = chunks_composed(hidden, targets, head)?;
+    let sums = chunks.iter().map(Tensor::sum_all).collect::<Result<Vec<_>, _>>()?;
+    // A sum of sums of few numbers: one of many would lose digits.
+    Ok((Tensor::stack(&sums, 0)?.sum_all()? / -(targets.rows.len() as f64))?)
+}
+
+/// Logarithms of the probabilities of the targets, `(n,)`: `z[target] - logsumexp(z)`.
+///
+/// # Errors
+/// `Invalid` when nothing carries a label.
+pub fn log_probabilities(hidden: &Tensor, targets: &Targets, head: impl Head) -> Result<Tensor> {
+    if targets.rows.is_empty() {
+        return Err(Error::invalid("no token of this batch carries a label, so there is no probability"));
+    }
+    match head.matrix() {
+        Some(matrix) if kernel::applies(&[hidden, matrix]) && !matrix.track_op() => {
+            Ok(kernel::log_probabilities(hidden, matrix, &targets.rows, &targets.ids)?)
+        }
+        _ => log_probabilities_composed(hidden, targets, |hidden| head.logits(hidden)),
+    }
+}
+
+pub(super) fn log_probabilities_composed(
+    hidden: &Tensor,
+    targets: &Targets,
+    head: impl Fn(&Tensor) -> Result<Tensor>,
+) -> Result<Tensor> {
+    Ok(Tensor::cat(&chunks_composed(hidden, targets, head)?, 0)?)
+}
+
+/// Those of some targets at a time.
+fn chunks_composed(
+    hidden: &Tensor,
+    targets: &Targets,
+    head: impl Fn(&Tensor) -> Result<Tensor>,
+) -> Result<Vec<Tensor>> {
+    let mut parts = Vec::new();
     for (rows, ids) in targets.rows.chunks(CHUNK).zip(targets.ids.chunks(CHUNK)) {
         let rows = Tensor::new(rows, hidden.device())?;
         let ids = Tensor::new(ids, hidden.device())?.unsqueeze(1)?;
         let logits = head(&hidden.index_select(&rows, 0)?)?; // (n, V)
         let log_probabilities = candle_nn::ops::log_softmax(&logits, D::Minus1)?;
-        let part = log_probabilities.gather(&ids, 1)?.sum_all()?;
-        sum = Some(match sum {
-            Some(sum) => (sum + part)?,
-            None => part,
-        });
+        parts.push(log_probabilities.gather(&ids, 1)?.squeeze(1)?);
     }
-    let sum = sum.ok_or_else(|| Error::invalid("no labelled rows"))?;
-    Ok((sum / -(targets.rows.len() as f64))?)
+    Ok(parts)
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 //! batches, and the batches are shuffled again. The order is a function of seed and epoch: where a run is resumed, the
 //! number of its next step is all that has to be known.
 
+use std::ops::Range;
+
 use super::config::TrainConfig;
 use super::row::{Row, Target};
 use crate::models::Batch;
@@ -22,27 +24,36 @@ const SPLITS: u64 = 0x7370_6c69_7400_0000;
 pub struct Micro {
     /// Which rows of the data.
     pub rows: Vec<usize>,
+    /// Their sequences, those of one row behind each other.
     pub batch: Batch,
+    /// Which of the sequences are whose.
+    pub sequences: Vec<Range<usize>>,
     pub targets: Targets,
 }
 
 impl Micro {
     fn of(data: &[Row], rows: &[usize]) -> Self {
-        let ids: Vec<&[u32]> = rows.iter().map(|&row| &data[row].ids[..]).collect();
-        let batch = Batch::of(&ids);
+        let (mut all, mut sequences) = (Vec::new(), Vec::new());
+        for &row in rows {
+            let before = all.len();
+            all.extend(data[row].sequences());
+            sequences.push(before..all.len());
+        }
+        let batch = Batch::of(&all);
         let mut labels = Vec::new();
         let mut classes = Vec::new();
         for &row in rows {
             match &data[row].target {
                 Target::Tokens(all) => labels.extend(all),
                 Target::Class(class) => classes.push(*class),
+                Target::Preference(preference) => labels.extend(&preference.labels),
             }
         }
         let targets = match classes.is_empty() {
             true => Targets::next_token(&labels, &batch.packing),
             false => Targets { rows: (0..classes.len() as u32).collect(), ids: classes },
         };
-        Self { rows: rows.to_vec(), batch, targets }
+        Self { rows: rows.to_vec(), batch, sequences, targets }
     }
 }
 
@@ -68,6 +79,18 @@ pub fn micros(data: &[Row], chosen: &[usize], most: usize) -> Vec<Micro> {
 }
 
 impl Micro {
+    /// The same rows as if each of their sequences were one token: for whoever reads no more of them.
+    pub fn of_one_token_each(&self) -> Self {
+        let ids: Vec<[u32; 1]> =
+            self.batch.packing.ranges().map(|range| [self.batch.ids[range.start]]).collect();
+        Self {
+            rows: self.rows.clone(),
+            batch: Batch::of(&ids),
+            sequences: self.sequences.clone(),
+            targets: self.targets.clone(),
+        }
+    }
+
     /// The same rows in `parts` of about as many tokens each, to be computed side by side; whole where there are fewer rows.
     pub fn split(self, data: &[Row], parts: usize) -> Vec<Self> {
         if parts < 2 || self.rows.len() < parts {
@@ -181,6 +204,15 @@ mod tests {
         let data = [Row::of_class(vec![5, 6], 3), Row::of_class(vec![7], 0)];
         let pieces = micros(&data, &[1, 0], 100);
         assert_eq!(pieces[0].targets, Targets { rows: vec![0, 1], ids: vec![0, 3] });
+    }
+
+    #[test]
+    fn answers_of_one_row_stay_together() {
+        let data = [Row::of_answers(&[1], &[vec![2, 3], vec![4]], 0.0), Row::from_ids(&[5], &[6])];
+        let pieces = micros(&data, &[0, 1], 100);
+        assert_eq!(pieces[0].sequences, [0..2, 2..3]);
+        assert_eq!(pieces[0].batch.packing.ranges().collect::<Vec<_>>(), [0..3, 3..5, 5..7]);
+        assert_eq!(pieces[0].targets, Targets { rows: vec![0, 1, 3, 5], ids: vec![2, 3, 4, 6] });
     }
 
     #[test]

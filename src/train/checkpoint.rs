@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use safetensors::SafeTensors;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -128,6 +129,15 @@ fn hash_of(rows: &[Row]) -> String {
             Target::Class(class) => {
                 hasher.update(&class.to_le_bytes());
             }
+            Target::Preference(preference) => {
+                for length in &preference.lengths {
+                    hasher.update(&(*length as u64).to_le_bytes());
+                }
+                for label in &preference.labels {
+                    hasher.update(&label.to_le_bytes());
+                }
+                hasher.update(&preference.margin.to_le_bytes());
+            }
         }
     }
     hasher.finalize().to_hex().to_string()
@@ -184,15 +194,7 @@ impl Checkpoint {
         for (name, tensor) in best.into_iter().flatten() {
             tensors.push((format!("{BEST}{name}"), tensor.clone()));
         }
-        let about = HashMap::from([(HEADER.to_owned(), header)]);
-        files::replace_at(&path, |aside| {
-            safetensors::serialize_to_file(tensors, Some(about), aside).map_err(|error| match error {
-                safetensors::SafeTensorError::IoError(source) => {
-                    Error::io(format!("cannot write `{}`", path.display()), source)
-                }
-                other => Error::invalid(format!("cannot write `{}`: {other}", path.display())),
-            })
-        })
+        write(&path, header, tensors)
     }
 
     /// The one in `folder`, if there is one.
@@ -201,21 +203,8 @@ impl Checkpoint {
     /// `Corrupt` when it is damaged.
     pub fn read(folder: &Path, device: &Device) -> Result<Option<Self>> {
         let path = folder.join(CHECKPOINT);
-        if !path.exists() {
-            return Ok(None);
-        }
-        let bytes = std::fs::read(&path).at("read", &path)?;
-        let damaged = |why: &dyn std::fmt::Display| {
-            Error::corrupt(format!("`{}` is no whole checkpoint: {why}", path.display()))
-                .hint("copy it again if it was copied; else remove it and begin the run anew")
-        };
-        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| damaged(&error))?;
-        let header = metadata.metadata().as_ref().and_then(|about| about.get(HEADER));
-        let header = header.ok_or_else(|| damaged(&"its header says nothing of a run"))?;
-        let header: Header = serde_json::from_str(header).map_err(|error| damaged(&error))?;
-        let tensors =
-            candle_core::safetensors::load_buffer(&bytes, device).map_err(|error| damaged(&error))?;
-        Ok(Some(Self { path, header, tensors }))
+        let found = read(&path, device)?;
+        Ok(found.map(|(header, tensors)| Self { path, header, tensors }))
     }
 
     /// Puts everything back, if it is of `run`: parameters and optimiser in place. Returns where the loop stood, and the best
@@ -270,6 +259,46 @@ impl Checkpoint {
         *optimiser = AdamW { means: pairs.collect(), updates: self.header.updates };
         Ok((self.header.state, best))
     }
+}
+
+/// Writes `tensors` and a header that says what they are of to `path`, over what was there.
+///
+/// # Errors
+/// `Io`; what was there stays then.
+pub fn write(path: &Path, header: String, tensors: Vec<(String, Tensor)>) -> Result<()> {
+    let about = HashMap::from([(HEADER.to_owned(), header)]);
+    files::replace_at(path, |aside| {
+        safetensors::serialize_to_file(tensors, Some(about), aside).map_err(|error| match error {
+            safetensors::SafeTensorError::IoError(source) => {
+                Error::io(format!("cannot write `{}`", path.display()), source)
+            }
+            other => Error::invalid(format!("cannot write `{}`: {other}", path.display())),
+        })
+    })
+}
+
+/// What [`write`] wrote to `path`, if there is something.
+///
+/// # Errors
+/// `Corrupt` when it is damaged.
+pub fn read<H: DeserializeOwned>(
+    path: &Path,
+    device: &Device,
+) -> Result<Option<(H, HashMap<String, Tensor>)>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let bytes = std::fs::read(path).at("read", path)?;
+    let damaged = |why: &dyn std::fmt::Display| {
+        Error::corrupt(format!("`{}` is no whole checkpoint: {why}", path.display()))
+            .hint("copy it again if it was copied; else remove it and begin the run anew")
+    };
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| damaged(&error))?;
+    let header = metadata.metadata().as_ref().and_then(|about| about.get(HEADER));
+    let header = header.ok_or_else(|| damaged(&"its header says nothing of a run"))?;
+    let header = serde_json::from_str(header).map_err(|error| damaged(&error))?;
+    let tensors = candle_core::safetensors::load_buffer(&bytes, device).map_err(|error| damaged(&error))?;
+    Ok(Some((header, tensors)))
 }
 
 /// Removes the checkpoint of a run that is done with, if there is one.

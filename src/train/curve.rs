@@ -157,6 +157,7 @@ mod tests {
             of: 10,
             epoch: 1.0,
             loss,
+            metrics: Default::default(),
             learning_rate: 0.1,
             gradient_norm: 1.0,
             tokens: 1,
@@ -167,7 +168,8 @@ mod tests {
 
     #[test]
     fn a_curve_shows_steps_and_validations() {
-        let validated = Event::Validated(Validated { step: 4, loss: 2.5, accuracy: None, best: true });
+        let validated =
+            Event::Validated(Validated { step: 4, loss: 2.5, metrics: Default::default(), best: true });
         let events: Vec<Event> = (1..=4).map(|n| step(n, 4.0 / n as f64)).chain([validated]).collect();
         let svg = curve(&events);
         assert!(

@@ -61,7 +61,7 @@ pub enum TooLong {
 }
 
 /// The rows of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Data {
     pub rows: Vec<Row>,
     /// The classes that rows number, sorted unless they were known; none where rows have answers.
@@ -107,13 +107,8 @@ impl<'a> Reading<'a> {
     fn answers(&self, source: &Source) -> Result<Data> {
         let mut data = Data { rows: Vec::new(), classes: Vec::new(), left_out: 0, cut: 0 };
         let end = end_of_turn(self.tokenizer);
-        let lines: Vec<(usize, Value)> = source.json_lines().map_err(|error| error.hint(WANTED))?;
-        let wanted = |value: &Value| {
-            let split = value.get("split").and_then(Value::as_str);
-            self.lines.split.as_deref().is_none_or(|wanted| split == Some(wanted))
-        };
-        let lines = lines.into_iter().filter(|(_, value)| wanted(value));
-        let lines = lines.take(self.lines.limit.unwrap_or(usize::MAX)).map(|(number, value)| {
+        let lines = self.wanted(source.json_lines().map_err(|error| error.hint(WANTED))?);
+        let lines = lines.into_iter().map(|(number, value)| {
             let line = Line::of(value, number, &self.columns);
             Ok((number, line.map_err(|error| source.at(number, error))?))
         });
@@ -142,6 +137,15 @@ impl<'a> Reading<'a> {
             });
         }
         Ok(data)
+    }
+
+    /// Those of a file's lines that are asked for.
+    pub(super) fn wanted(&self, lines: Vec<(usize, Value)>) -> Vec<(usize, Value)> {
+        let of_split = |(_, value): &(usize, Value)| {
+            let split = value.get("split").and_then(Value::as_str);
+            self.lines.split.as_deref().is_none_or(|wanted| split == Some(wanted))
+        };
+        lines.into_iter().filter(of_split).take(self.lines.limit.unwrap_or(usize::MAX)).collect()
     }
 
     fn unanswered(&self) -> Error {
@@ -181,16 +185,17 @@ impl<'a> Reading<'a> {
                 for pair in self.before.chunks(2) {
                     before.extend(pair.iter().map(|turn| turn.content.as_str()).chain(["\n\n"]));
                 }
-                Ok(vec![self.row(&Layout::Text(before + &prompt), &completion, end)?])
+                let (prompt, answers) = self.continued(&(before + &prompt), &[&completion])?;
+                Ok(vec![Row::from_ids(&prompt, &answers[0])])
             }
-            Line::Texts { prompt, completion } => Ok(vec![self.of_turn(&asked(prompt), &completion, end)?]),
-            Line::Answered { turns, completion } => Ok(vec![self.of_turn(&turns, &completion, end)?]),
+            Line::Texts { prompt, completion } => Ok(vec![self.of_turn(&asked(prompt), &completion)?]),
+            Line::Answered { turns, completion } => Ok(vec![self.of_turn(&turns, &completion)?]),
             Line::Text(text) => self.of_text(&text),
             Line::Example(example) if example.answers.is_empty() => Err(self.unanswered()),
             Line::Example(example) => {
                 let answers = if self.every_answer { &example.answers[..] } else { &example.answers[..1] };
                 let turn = asked(example.input);
-                answers.iter().map(|answer| self.of_turn(&turn, answer, end)).collect()
+                answers.iter().map(|answer| self.of_turn(&turn, answer)).collect()
             }
         }
     }
@@ -225,18 +230,37 @@ impl<'a> Reading<'a> {
     }
 
     /// What the assistant said after `turns`.
-    fn of_turn(&self, turns: &[Message], answer: &str, end: Option<u32>) -> Result<Row> {
-        let layout = Layout::Chat(self.behind_examples(turns));
-        if self.chats() {
-            return self.row(&layout, answer, end);
-        }
-        // As the texts of demonstrations have it: behind a space, on the line that asked.
-        self.row(&Layout::Text(layout.text()), &format!(" {answer}"), end)
+    fn of_turn(&self, turns: &[Message], answer: &str) -> Result<Row> {
+        let (prompt, answers) = self.answered(turns, &[answer])?;
+        Ok(Row::from_ids(&prompt, &answers[0]))
     }
 
-    fn row(&self, layout: &Layout, answer: &str, end: Option<u32>) -> Result<Row> {
+    /// The ids of `turns` and of each of several answers to them.
+    ///
+    /// # Errors
+    /// `Invalid` for an empty answer, and when the model's layout refuses the turns.
+    pub fn answered(&self, turns: &[Message], answers: &[&str]) -> Result<(Vec<u32>, Vec<Vec<u32>>)> {
+        let layout = Layout::Chat(self.behind_examples(turns));
+        if self.chats() {
+            return self.laid_out(&layout, "", answers);
+        }
+        // As the texts of demonstrations have it: behind a space, on the line that asked.
+        self.laid_out(&Layout::Text(layout.text()), " ", answers)
+    }
+
+    /// The ids of a text as it stands, and of each of several that go on with it.
+    ///
+    /// # Errors
+    /// `Invalid` for an empty answer.
+    pub fn continued(&self, text: &str, answers: &[&str]) -> Result<(Vec<u32>, Vec<Vec<u32>>)> {
+        self.laid_out(&Layout::Text(text.to_owned()), "", answers)
+    }
+
+    fn laid_out(&self, layout: &Layout, space: &str, answers: &[&str]) -> Result<(Vec<u32>, Vec<Vec<u32>>)> {
         let prompt = self.tokenizer.encode_prompt(&layout.rendered(self.tokenizer)?)?;
-        Ok(Row::from_ids(&prompt, &self.answer(answer, end)?))
+        let end = end_of_turn(self.tokenizer);
+        let answers = answers.iter().map(|answer| self.answer(&format!("{space}{answer}"), end));
+        Ok((prompt, answers.collect::<Result<_>>()?))
     }
 
     fn answer(&self, answer: &str, end: Option<u32>) -> Result<Vec<u32>> {
@@ -263,7 +287,7 @@ impl<'a> Reading<'a> {
         {
             return Ok(vec![row]);
         }
-        learned.into_iter().map(|at| self.of_turn(&turns[..at], &turns[at].content, end)).collect()
+        learned.into_iter().map(|at| self.of_turn(&turns[..at], &turns[at].content)).collect()
     }
 
     /// `None` where the layout changes what was said before, as some do with what a model thought aloud.

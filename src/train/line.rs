@@ -112,19 +112,19 @@ impl Line {
     }
 }
 
-fn required<'a>(fields: &'a Map<String, Value>, name: &str) -> Result<&'a Value> {
+pub(super) fn required<'a>(fields: &'a Map<String, Value>, name: &str) -> Result<&'a Value> {
     fields.get(name).ok_or_else(|| {
         let names: Vec<String> = fields.keys().map(|name| format!("`{name}`")).collect();
         Error::invalid(format!("no `{name}` in it")).hint(format!("it has {}; {WANTED}", names.join(", ")))
     })
 }
 
-fn text(value: &Value, name: &str) -> Result<String> {
+pub(super) fn text(value: &Value, name: &str) -> Result<String> {
     let text = value.as_str().map(str::to_owned);
     text.ok_or_else(|| Error::invalid(format!("`{name}` is no text")).hint(WANTED))
 }
 
-fn turns(value: &Value, name: &str) -> Result<Vec<Message>> {
+pub(super) fn turns(value: &Value, name: &str) -> Result<Vec<Message>> {
     let turns: Vec<Message> = serde_json::from_value(value.clone()).map_err(|error| {
         Error::invalid(format!("`{name}` is no list of turns: {error}"))
             .hint("each turn is {\"role\": \"user\", \"content\": \"...\"}")

@@ -2,8 +2,9 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `line`, `data`, `row` | lines of a file as token ids, and which of them are learned |
+//! | `line`, `judged`, `data`, `row` | lines of a file as token ids, and which of them are learned |
 //! | `batch` | which rows make a step, in which order, in which pieces |
+//! | `objective` | what is made of hidden states: a loss, and what else is worth knowing |
 //! | `network`, `trunk` | rows to a loss; what the layers below all training make of a row, once |
 //! | `gradients`, `optim`, `schedule` | a step's gradients, AdamW, the rate |
 //! | `checkpoint`, `report`, `curve` | where a run stands, what it says of itself, its loss as a picture |
@@ -49,8 +50,11 @@ mod config;
 mod curve;
 mod data;
 mod gradients;
+mod judged;
+mod learner;
 mod line;
 mod network;
+mod objective;
 mod optim;
 mod report;
 mod row;
@@ -65,13 +69,18 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
-pub use batch::split;
+pub use batch::{Micro, split};
 pub use checkpoint::{Best, CHECKPOINT, Exact, forget};
+pub(crate) use checkpoint::{read as read_checkpoint, write as write_checkpoint};
 pub use config::TrainConfig;
 pub use curve::{CURVE, curve, ticks};
 pub use data::{Data, Kind, Reading, Style, TooLong, end_of_turn, ids_of_text};
+pub use judged::{Judgements, LeftOut};
+pub use learner::{Learned, Learner};
+pub use network::look;
+pub use objective::{Classes, Measured, Metrics, NextTokens, Objective, Seen};
 pub use report::{Begun, Event, LOG, Step, Validated, events};
-pub use row::{Fit, Row, Target};
+pub use row::{Fit, Preference, Row, Target};
 pub use schedule::Schedule;
 pub use stack::on_big_stack;
 pub use subject::{Rows, Subject};
@@ -79,10 +88,8 @@ pub use sweep::{Sweep, Try, sweep};
 
 use crate::error::{Error, Result};
 use crate::files;
-use crate::nn::Mode;
 use checkpoint::{Checkpoint, Run, Snapshot, State};
-use gradients::Gradients;
-use network::{Network, side_by_side};
+use network::{Gathered, Network};
 use optim::AdamW;
 use report::Log;
 
@@ -264,7 +271,7 @@ impl<'a> Trainer<'a> {
     fn step(&mut self, on: OnEvent) -> Result<bool> {
         let (started, number, of) = (Instant::now(), self.state.step, self.steps());
         let chosen = self.rows_of(number);
-        let (loss, gradients) = self.gather(&chosen, number)?;
+        let (Gathered { loss, metrics }, gradients) = self.network.gather(&chosen, self.config, number)?;
         self.state.step += 1;
         let tokens: usize = chosen.iter().map(|&row| self.rows.all()[row].ids.len()).sum();
         self.state.tokens += tokens as u64;
@@ -292,6 +299,7 @@ impl<'a> Trainer<'a> {
             of,
             epoch: self.state.step as f64 / self.config.steps_an_epoch(self.rows.training().len()) as f64,
             loss,
+            metrics,
             learning_rate: rate,
             gradient_norm: norm,
             tokens,
@@ -299,38 +307,6 @@ impl<'a> Trainer<'a> {
             eta: a_step * (of - self.state.step) as f64,
         });
         self.say(event, on)
-    }
-
-    /// The loss over the rows numbered `chosen` and its gradients, piece by piece; of no use where the loss is no number.
-    fn gather(&self, chosen: &[usize], number: usize) -> Result<(f64, Gradients)> {
-        let pieces = batch::micros(self.rows.all(), chosen, self.config.micro_tokens);
-        let targets: usize = pieces.iter().map(|piece| piece.targets.ids.len()).sum();
-        let (network, params) = (&self.network, self.network.subject.params);
-        let (mut gradients, mut loss, mut before) = (Gradients::default(), 0.0, 0);
-        for piece in pieces {
-            let parts = network.parts(piece, true);
-            let computed = side_by_side(&parts, |at, part| {
-                let micro_batch = (before + at) as u64;
-                let mode = Mode::Train { seed: self.config.seed, step: number as u64, micro_batch };
-                let share = part.targets.ids.len() as f64 / targets as f64;
-                let loss = (network.loss(part, mode)? * share)?;
-                let value = f64::from(loss.to_scalar::<f32>()?);
-                let gradients = match value.is_finite() {
-                    true => Gradients::of(params, &mut loss.backward()?)?,
-                    false => Gradients::default(),
-                };
-                Ok((value, gradients))
-            })?;
-            for (part, contributed) in computed {
-                loss += part;
-                gradients.add(contributed)?;
-            }
-            if !loss.is_finite() {
-                break;
-            }
-            before += parts.len();
-        }
-        Ok((loss, gradients))
     }
 
     /// The rows of step `number`.
@@ -389,7 +365,7 @@ impl<'a> Trainer<'a> {
         } else {
             self.state.worse += 1;
         }
-        self.say(Event::Validated(Validated { step, loss: judged.loss, accuracy: judged.accuracy, best }), on)
+        self.say(Event::Validated(Validated { step, loss: judged.loss, metrics: judged.metrics, best }), on)
     }
 
     /// Whether to go on.

@@ -1,14 +1,16 @@
 //! From rows to a loss: the one place where the trainer meets a model.
 
-use candle_core::{D, Tensor};
+use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::Subject;
 use super::batch::{Micro, micros};
+use super::gradients::Gradients;
+use super::objective::{self, Measured, Metrics, Seen};
 use super::row::Row;
 use super::trunk::Trunk;
+use super::{Subject, TrainConfig};
 use crate::error::Result;
-use crate::nn::{Mode, Pass, kernel, loss};
+use crate::nn::{Mode, Pass, kernel};
 
 /// Bytes that the gradients of all threads together may take where each has its own.
 const ROOM_FOR_GRADIENTS: usize = 256 << 20;
@@ -21,12 +23,18 @@ pub struct Network<'a> {
 }
 
 /// What came of rows that nothing is learned from.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Judged {
     /// The mean over all targets.
     pub loss: f64,
-    /// The share of rows given to the right class.
-    pub accuracy: Option<f64>,
+    pub metrics: Metrics,
+}
+
+/// Means over the targets of a step.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    pub loss: f64,
+    pub metrics: Metrics,
 }
 
 impl<'a> Network<'a> {
@@ -58,18 +66,65 @@ impl<'a> Network<'a> {
         }
     }
 
-    /// The mean loss over the targets of `micro`.
-    pub fn loss(&self, micro: &Micro, mode: Mode) -> Result<Tensor> {
-        let hidden = self.hidden(micro, mode)?;
-        match self.subject.classifier {
-            None => {
-                let head = self.subject.model.transformer.head();
-                loss::cross_entropy(&hidden, &micro.targets, head)
-            }
-            Some(classifier) => {
-                of_classes(&classifier.forward(&hidden, &micro.batch, self.subject.adapter, mode)?, micro)
-            }
+    /// What the objective makes of `micro`.
+    pub fn measure(&self, micro: &Micro, mode: Mode) -> Result<Measured> {
+        let Subject { model, adapter, objective, .. } = *self.subject;
+        if let (Some(trunk), Some(token)) = (&self.trunk, objective.reads())
+            && trunk.layers == model.transformer.config.shape.layers
+        {
+            // Nothing in the network is trained: what the objective reads of a row stays the same, and is little.
+            let hidden = trunk.tokens(&model.transformer, adapter, self.data, micro, token)?;
+            let piece = &micro.of_one_token_each();
+            return objective.measure(&Seen {
+                model,
+                adapter,
+                piece,
+                rows: self.data,
+                hidden: &hidden,
+                mode,
+            });
         }
+        let hidden = self.hidden(micro, mode)?;
+        objective.measure(&Seen { model, adapter, piece: micro, rows: self.data, hidden: &hidden, mode })
+    }
+
+    /// The loss over the rows numbered `chosen` and its gradients, piece by piece; of no use where the loss is no number.
+    pub fn gather(
+        &self,
+        chosen: &[usize],
+        config: &TrainConfig,
+        number: usize,
+    ) -> Result<(Gathered, Gradients)> {
+        let pieces = micros(self.data, chosen, config.micro_tokens);
+        let Subject { params, objective, .. } = *self.subject;
+        let targets: usize = pieces.iter().map(|piece| objective.targets(piece)).sum();
+        let (mut gradients, mut gathered, mut before) = (Gradients::default(), Gathered::default(), 0);
+        for piece in pieces {
+            let parts = self.parts(piece, true);
+            let computed = side_by_side(&parts, |at, part| {
+                let micro_batch = (before + at) as u64;
+                let mode = Mode::Train { seed: config.seed, step: number as u64, micro_batch };
+                let share = objective.targets(part) as f64 / targets as f64;
+                let Measured { loss, metrics } = self.measure(part, mode)?;
+                let loss = (loss * share)?;
+                let value = f64::from(loss.to_scalar::<f32>()?);
+                let gradients = match value.is_finite() {
+                    true => Gradients::of(params, &mut loss.backward()?)?,
+                    false => Gradients::default(),
+                };
+                Ok((value, metrics, share, gradients))
+            })?;
+            for (part, metrics, share, contributed) in computed {
+                gathered.loss += part;
+                objective::add(&mut gathered.metrics, metrics, share);
+                gradients.add(contributed)?;
+            }
+            if !gathered.loss.is_finite() {
+                break;
+            }
+            before += parts.len();
+        }
+        Ok((gathered, gradients))
     }
 
     /// The loss over all rows numbered `chosen`, in pieces of at most `most` tokens; `None` when `on`, told before each piece
@@ -83,39 +138,57 @@ impl<'a> Network<'a> {
         let mut by_length = chosen.to_vec();
         by_length.sort_by_key(|&row| self.data[row].ids.len());
         let pieces = micros(self.data, &by_length, most);
-        let (mut sum, mut count, mut right) = (0.0, 0, 0);
+        let (mut sum, mut count, mut sums) = (0.0, 0, Metrics::new());
         let of = pieces.len();
         for (at, micro) in pieces.into_iter().enumerate() {
             if !on(at, of) {
                 return Ok(None);
             }
-            for (part, correct, targets) in
-                side_by_side(&self.parts(micro, false), |_, part| self.judge_part(part))?
-            {
-                sum += part * targets as f64;
-                right += correct;
+            let parts = self.parts(micro, false);
+            let judge = |_, part: &Micro| -> Result<_> {
+                let Measured { loss, metrics } = self.measure(part, Mode::Eval)?;
+                Ok((f64::from(loss.to_scalar::<f32>()?), metrics, self.subject.objective.targets(part)))
+            };
+            for (mean, metrics, targets) in side_by_side(&parts, judge)? {
+                sum += mean * targets as f64;
+                objective::add(&mut sums, metrics, targets as f64);
                 count += targets;
             }
         }
         let share = |part: f64| part / count.max(1) as f64;
-        let accuracy = self.subject.classifier.map(|_| share(right as f64));
-        Ok(Some(Judged { loss: share(sum), accuracy }))
+        sums.values_mut().for_each(|sum| *sum = share(*sum));
+        Ok(Some(Judged { loss: share(sum), metrics: sums }))
     }
+}
 
-    /// The mean loss of some rows, how many were given to the right class, and their targets.
-    fn judge_part(&self, micro: &Micro) -> Result<(f64, usize, usize)> {
-        let (mean, right) = match self.subject.classifier {
-            None => (self.loss(micro, Mode::Eval)?, 0),
-            Some(classifier) => {
-                let hidden = self.hidden(micro, Mode::Eval)?;
-                let logits = classifier.forward(&hidden, &micro.batch, self.subject.adapter, Mode::Eval)?; // (B, C)
-                let said = logits.argmax(D::Minus1)?.to_vec1::<u32>()?;
-                let right = said.iter().zip(&micro.targets.ids).filter(|(said, class)| said == class).count();
-                (of_classes(&logits, micro)?, right)
-            }
-        };
-        Ok((f64::from(mean.to_scalar::<f32>()?), right, micro.targets.ids.len()))
+/// What `f` makes of the hidden states of all `rows`, piece by piece and without learning from them; `None` when `on`, told before
+/// each piece which of how many it is, breaks off.
+///
+/// # Errors
+/// The first that `f` fails with, and as the network fails.
+pub fn look<T: Send>(
+    subject: &Subject,
+    rows: &[Row],
+    micro_tokens: usize,
+    f: &(dyn Fn(&Seen) -> Result<T> + Sync),
+    on: &mut dyn FnMut(usize, usize) -> bool,
+) -> Result<Option<Vec<T>>> {
+    let network = Network::new(subject, rows, None);
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_by_key(|&row| rows[row].ids.len());
+    let pieces = micros(rows, &order, micro_tokens);
+    let (mut all, of) = (Vec::new(), pieces.len());
+    for (at, piece) in pieces.into_iter().enumerate() {
+        if !on(at, of) {
+            return Ok(None);
+        }
+        all.extend(side_by_side(&network.parts(piece, false), |_, part| {
+            let hidden = network.hidden(part, Mode::Eval)?.detach();
+            let Subject { model, adapter, .. } = *subject;
+            f(&Seen { model, adapter, piece: part, rows, hidden: &hidden, mode: Mode::Eval })
+        })?);
     }
+    Ok(Some(all))
 }
 
 /// What `f` makes of each part, given its number: one part has all threads, several have one each. Threads that go through the
@@ -136,8 +209,4 @@ pub fn side_by_side<T: Send>(
             .map(|(at, part)| kernel::sequential(|| f(at, part)))
             .collect(),
     }
-}
-
-fn of_classes(logits: &Tensor, micro: &Micro) -> Result<Tensor> {
-    loss::cross_entropy(logits, &micro.targets, |logits: &Tensor| Ok(logits.clone()))
 }

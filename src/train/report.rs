@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::objective::Metrics;
 use crate::error::{IoContext, Result};
 use crate::files;
 use crate::text::records::Source;
@@ -57,6 +58,9 @@ pub struct Step {
     /// The mean over the step's targets, before its update.
     pub loss: f64,
     pub learning_rate: f64,
+    /// As of [`Validated`].
+    #[serde(default, skip_serializing_if = "Metrics::is_empty")]
+    pub metrics: Metrics,
     /// Before clipping.
     pub gradient_norm: f64,
     /// Read in this step.
@@ -72,8 +76,9 @@ pub struct Validated {
     pub step: usize,
     /// The mean over all targets of the rows held out.
     pub loss: f64,
-    /// The share of rows given to the right class, where rows have classes.
-    pub accuracy: Option<f64>,
+    /// Means of what the objective knows beside its loss: `accuracy`, where rows have classes.
+    #[serde(default, skip_serializing_if = "Metrics::is_empty")]
+    pub metrics: Metrics,
     /// Whether it is the best so far.
     pub best: bool,
 }
@@ -167,12 +172,10 @@ mod tests {
 
     #[test]
     fn an_event_is_one_flat_line() {
-        let validated = Event::Validated(Validated { step: 2, loss: 0.5, accuracy: None, best: true });
+        let validated =
+            Event::Validated(Validated { step: 2, loss: 0.5, metrics: Metrics::new(), best: true });
         let text = line(&validated);
-        assert_eq!(
-            text,
-            "{\"event\":\"validated\",\"step\":2,\"loss\":0.5,\"accuracy\":null,\"best\":true}\n"
-        );
+        assert_eq!(text, "{\"event\":\"validated\",\"step\":2,\"loss\":0.5,\"best\":true}\n");
         assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), validated);
     }
 }

@@ -6,18 +6,31 @@
 use crate::nn::loss::IGNORE;
 
 /// Token ids and what should come of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Row {
     pub ids: Vec<u32>,
     pub target: Target,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Target {
     /// A label for each id: the id itself where it is learned, [`IGNORE`] where it is only read.
     Tokens(Vec<i64>),
     /// The number of the class of the whole row.
     Class(u32),
+    /// Which of several answers is better.
+    Preference(Preference),
+}
+
+/// Answers to one prompt, the best first. The row's ids are prompt and answer of each, end to end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preference {
+    /// How many ids belong to each answer, its prompt included.
+    pub lengths: Vec<usize>,
+    /// A label for each id: the id itself in answers, [`IGNORE`] in prompts.
+    pub labels: Vec<i64>,
+    /// By how much the best should be better than the others, where somebody said.
+    pub margin: f32,
 }
 
 /// What became of a row that was to fit a window.
@@ -43,6 +56,38 @@ impl Row {
         Self { ids, target: Target::Class(class) }
     }
 
+    /// Answers behind one prompt, the best first.
+    pub fn of_answers<S: AsRef<[u32]>>(prompt: &[u32], answers: &[S], margin: f32) -> Self {
+        let (mut ids, mut labels, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
+        for answer in answers.iter().map(AsRef::as_ref) {
+            ids.extend(prompt.iter().chain(answer));
+            labels.extend(prompt.iter().map(|_| IGNORE).chain(answer.iter().map(|&id| i64::from(id))));
+            lengths.push(prompt.len() + answer.len());
+        }
+        Self { ids, target: Target::Preference(Preference { lengths, labels, margin }) }
+    }
+
+    /// What goes through the network as sequences of their own.
+    pub fn sequences(&self) -> Vec<&[u32]> {
+        match &self.target {
+            Target::Preference(preference) => {
+                let mut rest = &self.ids[..];
+                let mut next = |length: &usize| {
+                    let (sequence, behind) = rest.split_at((*length).min(rest.len()));
+                    rest = behind;
+                    sequence
+                };
+                preference.lengths.iter().map(&mut next).collect()
+            }
+            _ => vec![&self.ids],
+        }
+    }
+
+    /// Tokens of the longest of them.
+    pub fn longest(&self) -> usize {
+        self.sequences().iter().map(|sequence| sequence.len()).max().unwrap_or(0)
+    }
+
     /// Puts ids behind the others that are read and not learned.
     pub fn read(&mut self, ids: &[u32]) {
         self.push(ids, |_| IGNORE);
@@ -65,6 +110,7 @@ impl Row {
         match &self.target {
             Target::Tokens(labels) => labels.iter().skip(1).filter(|label| **label != IGNORE).count(),
             Target::Class(_) => 1,
+            Target::Preference(preference) => usize::from(preference.lengths.len() > 1),
         }
     }
 
@@ -74,13 +120,13 @@ impl Row {
             Target::Tokens(labels) => {
                 labels.split(|label| *label == IGNORE).map(<[i64]>::len).max().unwrap_or(0)
             }
-            Target::Class(_) => 0,
+            Target::Class(_) | Target::Preference(_) => 0,
         }
     }
 
     /// Makes it fit `window` ids: where it is longer it may, if `cut` says so, lose the beginning of its prompt.
     pub fn fit(&mut self, window: usize, cut: bool) -> Fit {
-        match self.ids.len() > window {
+        match self.longest() > window {
             false => Fit::Whole,
             true if cut && self.cut(window) => Fit::Cut,
             true => Fit::Not,
@@ -97,7 +143,7 @@ impl Row {
             labels.drain(..surplus);
             self.ids.drain(..surplus);
         }
-        self.ids.len() <= most
+        self.longest() <= most
     }
 }
 
@@ -114,6 +160,18 @@ mod tests {
         row.learn(&[5]);
         assert_eq!((row.targets(), row.ids.len()), (3, 7));
         assert_eq!(Row::from_ids(&[], &[4, 5]).targets(), 1);
+    }
+
+    #[test]
+    fn answers_are_sequences_of_their_own_behind_one_prompt() {
+        let row = Row::of_answers(&[1, 2], &[vec![7, 8, 0], vec![9, 0]], 0.5);
+        assert_eq!(row.sequences(), [&[1, 2, 7, 8, 0][..], &[1, 2, 9, 0]]);
+        let Target::Preference(preference) = &row.target else { panic!() };
+        assert_eq!(preference.labels, [IGNORE, IGNORE, 7, 8, 0, IGNORE, IGNORE, 9, 0]);
+        assert_eq!((row.longest(), row.targets()), (5, 1));
+        assert_eq!(row.clone().fit(4, true), Fit::Not, "what tells answers apart is never cut");
+        assert_eq!(row.clone().fit(5, true), Fit::Whole, "longer than the window only in sum");
+        assert_eq!(Row::of_answers(&[1], &[vec![7]], 0.0).targets(), 0, "one answer is no choice");
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use super::batch::split;
 use super::config::TrainConfig;
-use super::row::{Row, Target};
+use super::objective::{NextTokens, Objective};
+use super::row::Row;
 use crate::error::{Error, Result};
-use crate::models::{Classifier, Model};
+use crate::models::Model;
 use crate::nn::{Adapter, Bare, Memory, Params};
 
 /// A model with variables in it or around it, and what the trainer has to know of them.
@@ -15,8 +16,8 @@ pub struct Subject<'a> {
     pub model: &'a Model,
     /// [`Bare`] where only the base's weights or a head are trained.
     pub adapter: &'a dyn Adapter,
-    /// Scores classes instead of next tokens.
-    pub classifier: Option<&'a Classifier>,
+    /// What it is trained to do.
+    pub objective: &'a dyn Objective,
     /// All that is trained.
     pub params: &'a Params,
     /// So many lowest layers nothing that is trained acts in or below; they are computed without gradients, and once.
@@ -36,7 +37,7 @@ impl<'a> Subject<'a> {
             name: name.into(),
             model,
             adapter: &Bare,
-            classifier: None,
+            objective: &NextTokens,
             params,
             untouched: 0,
             decays: &|_| true,
@@ -76,57 +77,25 @@ impl<'a> Subject<'a> {
         let window = self.window(config)?;
         for (at, row) in rows.all().iter().enumerate() {
             let at = at + 1;
-            if row.ids.len() > window {
+            if row.longest() > window {
                 return Err(Error::too_long(format!(
                     "row {at} has {} tokens, there is room for {window}",
-                    row.ids.len()
+                    row.longest()
                 )));
             }
             if row.targets() == 0 || row.ids.is_empty() {
                 return Err(Error::invalid(format!("row {at} has nothing to learn from")));
             }
-            let class = match &row.target {
-                Target::Class(class) => Some(*class as usize),
-                Target::Tokens(labels) if labels.len() != row.ids.len() => {
-                    return Err(Error::invalid(format!(
-                        "row {at} has {} labels for {} tokens",
-                        labels.len(),
-                        row.ids.len()
-                    )));
-                }
-                Target::Tokens(_) => None,
-            };
-            match (class, self.classifier) {
-                (Some(class), Some(classifier)) if class >= classifier.classes() => {
-                    return Err(Error::invalid(format!(
-                        "row {at} is of class {class}, the head has {}",
-                        classifier.classes()
-                    )));
-                }
-                (Some(_), None) => {
-                    return Err(Error::invalid(format!(
-                        "row {at} has a class, and there is no head for classes"
-                    )));
-                }
-                (None, Some(_)) => {
-                    return Err(Error::invalid(format!(
-                        "row {at} has no class, and the head is for classes"
-                    )));
-                }
-                _ => {}
+            if let Err(wrong) = self.objective.check(row, self.model) {
+                return Err(Error::invalid(format!("row {at} {wrong}")));
             }
-        }
-        if self.classifier.is_none() && !self.model.transformer.config.causal {
-            return Err(
-                Error::invalid("an encoder foretells no token").hint("train it to tell classes apart")
-            );
         }
         Ok(())
     }
 }
 
 /// The rows of a run: those it learns from, and those it is judged by.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Rows {
     /// The first `training`, then the others.
     all: Vec<Row>,

@@ -96,7 +96,8 @@ fn a_step_has_the_same_gradient_in_any_number_of_pieces() {
     let of = |micro_tokens: usize| {
         let config = TrainConfig { micro_tokens, batch_size: 8, ..config() };
         let trainer = Trainer::new(&subject, &rows, &config, None).unwrap();
-        let (loss, gradients) = trainer.gather(&[0, 1, 2, 3, 4, 5, 6, 7], 0).unwrap();
+        let (Gathered { loss, .. }, gradients) =
+            trainer.network.gather(&[0, 1, 2, 3, 4, 5, 6, 7], &config, 0).unwrap();
         let values = gradients.iter().map(|g| g.unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap());
         (loss, values.collect::<Vec<_>>().concat())
     };
@@ -346,9 +347,8 @@ fn every_weight_of_a_model_is_trained_in_place_and_a_head_tells_classes() {
     let (model, params) = Model::load_trainable(&tiny("cross_encoder_two_labels"), &Device::Cpu).unwrap();
     let classifier = model.classifier.as_ref().unwrap();
     let decays = |name: &str| name.ends_with("weight") && !name.contains("LayerNorm");
-    let subject =
-        Subject { classifier: Some(classifier), decays: &decays, ..Subject::new("all", &model, &params) };
-    let classes = classifier.classes() as u32;
+    let (classes, objective) = (classifier.classes() as u32, Classes(classifier));
+    let subject = Subject { objective: &objective, decays: &decays, ..Subject::new("all", &model, &params) };
     let class = |seed: u64| {
         let row = row(seed);
         let class = row.ids[0] % classes;
@@ -361,7 +361,7 @@ fn every_weight_of_a_model_is_trained_in_place_and_a_head_tells_classes() {
     let accuracies: Vec<f64> = events
         .iter()
         .filter_map(|event| match event {
-            Event::Validated(validated) => validated.accuracy,
+            Event::Validated(validated) => validated.metrics.get("accuracy").copied(),
             _ => None,
         })
         .collect();

@@ -11,7 +11,7 @@ use crate::run::{Folder, Ran};
 use crate::{golden, tiny};
 
 /// Every command, as it is typed.
-const COMMANDS: [&[&str]; 61] = [
+const COMMANDS: [&[&str]; 66] = [
     &["quickstart"],
     &["ingest"],
     &["ask"],
@@ -55,6 +55,11 @@ const COMMANDS: [&[&str]; 61] = [
     &["tune", "bitfit"],
     &["tune", "resume"],
     &["tune", "repeat"],
+    &["rlhf", "sft"],
+    &["rlhf", "reward"],
+    &["rlhf", "dpo"],
+    &["rlhf", "ppo"],
+    &["rlhf", "grpo"],
     &["use"],
     &["modes"],
     &["adapters", "list"],
@@ -388,6 +393,7 @@ fn help_in_short_and_at_length() {
 
     Tune the model:
       tune      Teach a model of this machine a task, by the method of your choice
+      rlhf      Learn from which answers people preferred: a reward model, a policy
       use       Ask with an adapter from now on, or with the model as it is
       modes     Show what is possible with this model: prompts, demonstrations, adapters
       adapters  List, show, bring in, merge and remove adapters
@@ -447,6 +453,7 @@ fn help_in_short_and_at_length() {
 
     Tune the model:
       tune      Teach a model of this machine a task, by the method of your choice
+      rlhf      Learn from which answers people preferred: a reward model, a policy
       use       Ask with an adapter from now on, or with the model as it is
       modes     Show what is possible with this model: prompts, demonstrations, adapters
       adapters  List, show, bring in, merge and remove adapters
@@ -743,7 +750,7 @@ fn the_manual_has_a_page_for_every_command() {
     let name = |words: &[&str]| format!("incontext-{}.1", words.join("-"));
     let mut expected: BTreeSet<String> = COMMANDS.map(name).into();
     expected.extend(
-        ["collections", "models", "prompt", "experiment", "config", "eval", "tune", "adapters"]
+        ["collections", "models", "prompt", "experiment", "config", "eval", "tune", "rlhf", "adapters"]
             .map(|group| name(&[group])),
     );
     expected.insert("incontext.1".into());

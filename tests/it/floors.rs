@@ -8,14 +8,13 @@ use std::path::{Path, PathBuf};
 
 /// From the ground up; on each floor from left to right. Those in one group of `|` are no neighbours: neither may use
 /// the other.
-const FLOORS: [&str; 10] = [
+const FLOORS: [&str; 9] = [
     "error bytes files random",
     "text nn http openai hub web",
     "models|adapters|index",
-    "embed generate train",
+    "embed generate train rlhf",
     "retrieve prompt eval classify",
     "engine",
-    "rlhf",
     "experiment",
     "cli serve",
     "main lib",

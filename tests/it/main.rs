@@ -42,6 +42,7 @@ mod quickstart;
 mod real_endpoint;
 mod regressions;
 mod rerank;
+mod rlhf;
 mod run;
 mod scores;
 mod seeds;

@@ -187,7 +187,7 @@ fn what_an_adapter_was_taught_is_asked_of_it_without_documents() {
     folder.write("pairs.jsonl", &pairs.replace("\": \" ", "\": \"").replace("\":\" ", "\":\""));
     let teach = |out: &str, file: &str, more: &[&str]| {
         let args = ["tune", "lora", "--data", file, "--out", out, "--model", &model];
-        let rest = ["--epochs", "60", "--learning-rate", "0.02", "--warmup", "0"];
+        let rest = ["--epochs", "60", "--learning-rate", "0.005", "--warmup", "0"];
         folder.ok(&[&args[..], &rest, more].concat());
     };
     teach("turns", "data.jsonl", &[]);

@@ -37,9 +37,9 @@ pub struct Qa {
     /// Collection to ask [default: default]
     #[arg(short, long, value_name = "NAME")]
     collection: Option<String>,
-    /// How the answers come about
-    #[arg(long, value_enum, default_value_t = How::Extractive)]
-    answer: How,
+    /// How the answers come about [default: generate where --model, --adapter or --base says who writes, else extractive]
+    #[arg(long, value_enum)]
+    answer: Option<How>,
     #[command(flatten)]
     with: With,
     /// Write each question's answer and judgement there, as JSON Lines
@@ -57,11 +57,11 @@ const EXAMPLES: help::Examples = &[
     ),
     (
         "What an adapter teaches the model to answer, beside the documents' own sentences",
-        "incontext eval qa --questions questions.jsonl -c papers --answer generate --adapter papers",
+        "incontext eval qa --questions questions.jsonl -c papers --adapter papers",
     ),
     (
         "What a model makes of it",
-        "incontext eval qa --questions questions.jsonl -c papers --answer generate --model my-model.gguf --json",
+        "incontext eval qa --questions questions.jsonl -c papers --model my-model.gguf --json",
     ),
 ];
 
@@ -70,22 +70,26 @@ pub fn run(command: &Qa, settings: &Settings, printer: &Printer) -> Result<Endin
     let questions = Example::all(&source, &Columns::default(), &Rows::default())?;
     let name = settings.collection(command.collection.as_deref());
     let collection = settings.home.open(&name)?;
-    let loaded = command.with.load(&collection, command.answer, settings, &|_| ())?;
+    // Whoever names a model or an adapter wants to see what that writes.
+    let usual = if command.with.names_a_writer() { How::Generate } else { How::Extractive };
+    let how = command.answer.unwrap_or(usual);
+    let loaded = command.with.load(&collection, how, settings, &|_| ())?;
     let template = command.with.template(false, &loaded.chosen, settings)?;
     let job = Ask {
         collection: &collection,
         embedder: &loaded.embedder,
         reranker: loaded.reranker.as_ref(),
         generation: loaded.generation(&template),
-        answering: Answering::from(command.answer),
+        answering: Answering::from(how),
         k: command.with.k(),
         places: &settings.places,
     };
     // What an adapter writes is measured beside the documents' own sentences, from the same passages.
-    let beside =
-        loaded.chosen.adapter.as_ref().filter(|_| {
-            loaded.generator.as_ref().is_some_and(|generator| command.answer.generates(generator))
-        });
+    let beside = loaded
+        .chosen
+        .adapter
+        .as_ref()
+        .filter(|_| loaded.generator.as_ref().is_some_and(|generator| how.generates(generator)));
     let quoting = Ask { generation: None, answering: Answering::Extractive, ..job.clone() };
     let bar = printer.bar(questions.len() as u64);
     let mut rows = Vec::with_capacity(questions.len());
@@ -116,7 +120,7 @@ pub fn run(command: &Qa, settings: &Settings, printer: &Printer) -> Result<Endin
     match command.json {
         true => printer.json(&json!({
             "collection": name, "questions": { "path": command.questions, "blake3": source.hash },
-            "answer": Answering::from(command.answer), "model": loaded.generator.as_ref().map(|g| g.name()),
+            "answer": Answering::from(how), "model": loaded.generator.as_ref().map(|g| g.name()),
             "adapter": loaded.chosen.adapter.as_ref().map(|adapter| &adapter.name), "beside": beside,
             "embedder": loaded.embedder.name(), "prompt": template.front().name, "version": env!("CARGO_PKG_VERSION"),
             "scores": scores,

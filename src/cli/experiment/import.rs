@@ -8,6 +8,7 @@ use crate::cli::printer::Printer;
 use crate::cli::{Ending, help};
 use crate::error::Result;
 use crate::experiment::promptfoo;
+use crate::experiment::table::counted;
 
 /// Make an experiment of a configuration of promptfoo
 ///
@@ -40,9 +41,9 @@ pub fn run(command: &Import, printer: &Printer) -> Result<Ending> {
     }
     let file = out.join(imported.file());
     printer.line(format!(
-        "{} prompts, {} rows: {}",
-        imported.prompts.len(),
-        imported.rows.len(),
+        "{}, {}: {}",
+        counted(imported.prompts.len(), "prompt"),
+        counted(imported.rows.len(), "row"),
         file.display()
     ))?;
     printer.note(format!("next: incontext experiment run {}", file.display()));

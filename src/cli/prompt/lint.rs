@@ -7,6 +7,7 @@ use crate::cli::printer::Printer;
 use crate::cli::settings::Settings;
 use crate::cli::{Ending, help, one_line, tidy};
 use crate::error::Result;
+use crate::experiment::table::counted;
 use crate::prompt::lint::{Finding, Level, lint};
 
 /// Look templates over for what they may not mean
@@ -66,10 +67,6 @@ pub fn run(command: &Lint, settings: &Settings, printer: &Printer) -> Result<End
             }
         }
     }
-    let counted = |number: usize, what: &str| match number {
-        1 => format!("1 {what}"),
-        _ => format!("{number} {what}s"),
-    };
     printer.note(format!(
         "{}: {}, {}, {}",
         counted(found.len(), "template"),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::progress::{core_seconds, counted, peak_memory, time};
+use super::progress::{core_seconds, peak_memory, time};
 use super::{absolute, runs, tells, vacant, weights};
 use crate::bytes;
 use crate::classify::classical::Recipe;
@@ -18,6 +18,7 @@ use crate::cli::{Ending, device};
 use crate::embed::Pooling;
 use crate::engine::tune::{self, Data, FeatureBased, Fitted, Job, Method, Tried, Tuning};
 use crate::error::Result;
+use crate::experiment::table::counted;
 use crate::hub;
 use crate::text::example::Columns;
 use crate::train::TrainConfig;
@@ -189,6 +190,7 @@ pub fn fit(
         device: &device,
         template: None,
         documents: None,
+        from: None,
         folder: &folder,
         out: &place,
         resume: false,

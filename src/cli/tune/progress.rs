@@ -7,6 +7,7 @@ use indicatif::ProgressBar;
 use crate::bytes;
 use crate::cli::printer::Printer;
 use crate::engine::tune::{Done, Job, Progress, Skipped};
+use crate::experiment::table::counted;
 use crate::train::{Begun, Event, Step};
 
 pub struct Follow<'a> {
@@ -29,6 +30,11 @@ impl<'a> Follow<'a> {
             Progress::LayingOut(at, of) => {
                 let bar = self.bar.get_or_insert_with(|| self.printer.bar(*of as u64));
                 bar.set_message("laying out");
+                bar.set_position(*at as u64);
+            }
+            Progress::Referring(at, of) => {
+                let bar = self.bar.get_or_insert_with(|| self.printer.bar(*of as u64));
+                bar.set_message("asking the model as it is");
                 bar.set_position(*at as u64);
             }
             Progress::Ready { rows, skipped, parameters, stored } => {
@@ -96,7 +102,8 @@ impl<'a> Follow<'a> {
             Event::Validated(validated) if what.is_empty() => {
                 let best = if validated.best { "" } else { " (no better)" };
                 let right = validated
-                    .accuracy
+                    .metrics
+                    .get("accuracy")
                     .map_or(String::new(), |share| format!(", {:.1} % right", 100.0 * share));
                 let text = format!(
                     "step {}: loss {:.4} on rows held out{right}{best}",
@@ -113,7 +120,7 @@ impl<'a> Follow<'a> {
     }
 
     fn say_skipped(&self, skipped: &Skipped) {
-        let Skipped { too_long, cut, not_found } = *skipped;
+        let Skipped { too_long, cut, not_found, equal, empty, alone } = *skipped;
         let cut_at = if self.classify { "end" } else { "beginning" };
         let notes = [
             (
@@ -123,6 +130,9 @@ impl<'a> Follow<'a> {
             ),
             (cut, format!("too long: the {cut_at} is cut off")),
             (not_found, "left out: no passage that was found says the answer".to_owned()),
+            (equal, "left out: two of the answers are the same".to_owned()),
+            (empty, "left out: an answer is empty".to_owned()),
+            (alone, "left out: good or bad, without another of the same prompt to compare with".to_owned()),
         ];
         for (count, what) in notes {
             if count > 0 {
@@ -152,11 +162,6 @@ impl<'a> Follow<'a> {
             bytes::size(size)
         ));
     }
-}
-
-/// `1 row`, `2 rows`
-pub fn counted(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 /// `75` as `1 min 15 s`.

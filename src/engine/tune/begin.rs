@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::rows::{self, Laid, Skipped};
-use super::{Compiled, Data, Job, Method, Progress, Source, Tuning, compile};
+use super::{Compiled, Data, Job, Method, Progress, Source, Tuning, compile, preference};
 use crate::adapters::{AdapterConfig, Prefix, Start};
 use crate::error::{Error, Result};
 use crate::generate::keys_and_values;
@@ -79,6 +79,7 @@ impl Begun {
         let mut lay_out =
             |data: &Data, file: &Path, split: Option<&str>, shown: Option<&Path>| -> Result<Laid> {
                 match tuning.template {
+                    _ if job.preference.is_some() => preference::rows(&source, data, file, split),
                     _ if job.classify => rows::classes(&source, data, file, split),
                     Some(template) => {
                         let demos = shown.map_or(Ok(Vec::new()), |file| demos_of(file, data))?;

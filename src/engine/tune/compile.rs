@@ -10,7 +10,7 @@ use crate::nn::loss::IGNORE;
 use crate::train::{Row, Target};
 
 /// What the prefix stands for, and rows to go on from it with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Compiled {
     /// The ids whose keys and values the prefix begins as.
     pub prefix: Vec<u32>,
@@ -66,7 +66,7 @@ fn prompt(row: &Row) -> &[u32] {
             let read = labels.iter().take_while(|label| **label == IGNORE).count();
             &row.ids[..read]
         }
-        Target::Class(_) => &row.ids,
+        Target::Class(_) | Target::Preference(_) => &row.ids,
     }
 }
 

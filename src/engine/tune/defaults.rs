@@ -2,10 +2,10 @@
 //!
 //! Rates and warm-ups are those of the papers where they are for AdamW, else what works on small models.
 
-use super::Method;
+use super::{Method, Preference};
 use crate::adapters::{AdapterConfig, Lora, Prefix};
 use crate::models::{Config, Selection};
-use crate::train::TrainConfig;
+use crate::train::{Schedule, TrainConfig};
 
 /// Below so many parameters a model takes a higher rate.
 const SMALL: usize = 1_000_000_000;
@@ -50,11 +50,30 @@ pub fn train_config(method: &Method, model: &Config) -> TrainConfig {
             AdapterConfig::LlamaAdapter(_) => (0.40, 5, 0.02),
             AdapterConfig::Lora(_) => (0.03, 3, 0.0),
         },
-        Method::Weights(Selection::Head) => (0.0, 10, 0.0),
+        // From the second epoch on only the head is computed.
+        Method::Weights(Selection::Head) => (0.0, 20, 0.0),
         Method::Weights(Selection::Top(_) | Selection::All) => (0.06, 3, 0.01),
         Method::Weights(Selection::BitFit) => (0.06, 5, 0.0),
         Method::Features(_) => (0.0, 1, 0.0),
     };
     let learning_rate = learning_rate(method, model);
     TrainConfig { learning_rate, warmup, epochs, weight_decay, ..TrainConfig::default() }
+}
+
+/// How `method` learns which answer is better: once through the rows, more than that over-fits (Ouyang et al. 2022).
+pub fn preference_config(preference: Preference, method: &Method, model: &Config) -> TrainConfig {
+    let all = matches!(method, Method::Weights(_));
+    let (learning_rate, warmup, schedule) = match preference {
+        Preference::Reward { .. } => (if all { 1e-5 } else { 1e-4 }, 0.03, Schedule::Cosine),
+        Preference::Dpo { .. } => (if all { 1e-6 } else { 5e-6 }, 0.10, Schedule::Linear),
+    };
+    let small = if !all && model.parameters() < SMALL { 4.0 } else { 1.0 };
+    TrainConfig {
+        learning_rate: learning_rate * small,
+        warmup,
+        schedule,
+        epochs: 1,
+        weight_decay: 0.0,
+        ..TrainConfig::default()
+    }
 }

@@ -8,12 +8,14 @@ mod begin;
 mod compile;
 mod defaults;
 mod features;
+mod preference;
 mod rows;
 mod run;
 
 pub use compile::{Compiled, compile};
-pub use defaults::{learning_rate, train_config};
+pub use defaults::{learning_rate, preference_config, train_config};
 pub use features::{FeatureBased, Fitted, Tried, features};
+pub use preference::Preference;
 pub use rows::{Documents, Laid, Skipped, Source, plain, shown_turns, templated};
 pub use run::{Done, Progress, Tuning, lock, run};
 
@@ -22,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::adapters::AdapterConfig;
+use crate::adapters::{self, AdapterConfig};
 use crate::error::{Error, IoContext, Result};
 use crate::files;
 use crate::models::{self, Selection};
@@ -42,6 +44,12 @@ pub struct Job {
     pub method: Method,
     /// A head that tells classes apart is trained, on its own or with the method, instead of what is written.
     pub classify: bool,
+    /// What is learned of answers that somebody compared, instead of an answer a row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preference: Option<Preference>,
+    /// The adapter that it begins as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
     pub data: Data,
     /// What the run read, by what it is to it: a hash of each file, template and collection. Empty before the first run.
     #[serde(default)]
@@ -138,6 +146,8 @@ impl Job {
             base_fingerprint: models::fingerprint(weights)?,
             method,
             classify: false,
+            preference: None,
+            from: None,
             data,
             inputs: BTreeMap::new(),
             template: None,
@@ -155,6 +165,9 @@ impl Job {
     /// `Mismatch`, naming what has changed; as reading fails.
     fn settle_inputs(&mut self, tuning: &Tuning) -> Result<()> {
         let mut found = BTreeMap::new();
+        if let Some(stored) = &tuning.from {
+            found.insert("from".to_owned(), adapters::fingerprint(stored)?);
+        }
         let files = [
             ("data", Some(&self.data.file)),
             ("validation", self.data.validation.as_ref()),
@@ -175,6 +188,7 @@ impl Job {
             if found.get(name) != Some(hash) {
                 let what = match (name.as_str(), files.iter().find(|(file, _)| file == name)) {
                     (_, Some((_, Some(file)))) => format!("`{}`", file.display()),
+                    ("from", _) => format!("the adapter `{}`", self.from.as_deref().unwrap_or_default()),
                     ("template", _) => {
                         format!("the template `{}`", self.template.as_deref().unwrap_or_default())
                     }
@@ -197,7 +211,9 @@ impl Job {
     /// Whether the gradient of this parameter is exactly zero at the start, because of how the method begins.
     fn is_still(&self, name: &str) -> bool {
         match &self.method {
-            Method::Adapter(config) => self.init_demos.is_none() && config.still_at_start(name),
+            Method::Adapter(config) => {
+                self.init_demos.is_none() && self.from.is_none() && config.still_at_start(name)
+            }
             Method::Weights(_) | Method::Features(_) => false,
         }
     }

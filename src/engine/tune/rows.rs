@@ -41,7 +41,7 @@ pub struct Documents<'a> {
 }
 
 /// Rows, and what became of the others.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Laid {
     pub rows: Vec<Row>,
     pub skipped: Skipped,
@@ -51,7 +51,7 @@ pub struct Laid {
 
 impl From<train::Data> for Laid {
     fn from(read: train::Data) -> Self {
-        let skipped = Skipped { too_long: read.left_out, cut: read.cut, not_found: 0 };
+        let skipped = Skipped { too_long: read.left_out, cut: read.cut, ..Skipped::default() };
         Self { rows: read.rows, skipped, labels: read.classes }
     }
 }
@@ -63,6 +63,10 @@ pub struct Skipped {
     pub cut: usize,
     /// The answer stands in none of the passages that were found: the model would learn to make answers up.
     pub not_found: usize,
+    /// Of answers that somebody compared: equal ones, empty ones, and those without another to compare.
+    pub equal: usize,
+    pub empty: usize,
+    pub alone: usize,
 }
 
 /// The rows of `file` as they stand there. `before` are turns that every prompt shows first.

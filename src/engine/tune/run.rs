@@ -18,7 +18,9 @@ use crate::files;
 use crate::models::{Goal, Model, NewHead, Selected};
 use crate::nn::{Adapter, Bare, Params};
 use crate::prompt::Template;
-use crate::train::{self, Ending, Event, Outcome, Place, Rows, Subject, Sweep};
+use crate::train::{
+    self, Classes, Ending, Event, NextTokens, Objective, Outcome, Place, Rows, Subject, Sweep,
+};
 
 /// The file that one process at a time trains by.
 const LOCK: &str = "run.lock";
@@ -30,6 +32,8 @@ pub struct Tuning<'a> {
     pub device: &'a Device,
     pub template: Option<&'a Template>,
     pub documents: Option<Documents<'a>>,
+    /// The folder of the adapter that it begins as.
+    pub from: Option<&'a Path>,
     /// Where the run leaves its checkpoint, its log and its picture.
     pub folder: &'a Path,
     /// Where the adapter is to be.
@@ -43,6 +47,8 @@ pub struct Tuning<'a> {
 pub enum Progress<'a> {
     /// A row is laid out next: which, of how many.
     LayingOut(usize, usize),
+    /// What the model says before it learns is written down next, of which piece of how many.
+    Referring(usize, usize),
     /// Before the first step.
     Ready {
         rows: &'a Rows,
@@ -114,7 +120,7 @@ pub fn run(job: &mut Job, tuning: &Tuning, on: &mut dyn FnMut(Progress) -> Contr
     let selected = selected(job, tuning)?;
     let mut begun = Begun::of(job, tuning, &selected.model, on)?;
     let rows = begun.take_rows(job);
-    let trained = Trained::new(selected, &job.method, &begun.start)?;
+    let trained = Trained::new(selected, &job.method, &begun.start, tuning.from)?;
     let parameters = (trained.params.count(), trained.stored_parameters()?);
     let ready = Progress::Ready {
         rows: &rows,
@@ -130,13 +136,22 @@ pub fn run(job: &mut Job, tuning: &Tuning, on: &mut dyn FnMut(Progress) -> Contr
         (|name: &str| trained.decays(name), |name: &str| job.is_still(name), |name: &str| job.rate_of(name));
     let subject = Subject {
         adapter: &*trained.adapter,
-        classifier: trained.model.classifier.as_ref(),
         untouched: trained.untouched,
         decays: &decays,
         still: &still,
         rate: &rate,
         ..Subject::new(job.subject(), &trained.model, &trained.params)
     };
+    let head = trained.model.classifier.as_ref();
+    let mut heard = |at, of| on(Progress::Referring(at, of)).is_continue();
+    let objective: Box<dyn Objective> = match (job.preference, head) {
+        (Some(learned), head) => {
+            learned.objective(&subject, head, &rows, job.train.micro_tokens, &mut heard)?
+        }
+        (None, Some(head)) => Box::new(Classes(head)),
+        (None, None) => Box::new(NextTokens),
+    };
+    let subject = Subject { objective: &*objective, ..subject };
     let mut settings = job.train.clone();
     let goes_on = tuning.resume && tuning.folder.join(train::CHECKPOINT).exists();
     let sweep = match job.sweep && !goes_on {
@@ -210,14 +225,18 @@ struct Trained {
 }
 
 impl Trained {
-    fn new(selected: Selected, method: &Method, start: &Start) -> Result<Self> {
+    fn new(selected: Selected, method: &Method, start: &Start, from: Option<&Path>) -> Result<Self> {
         let Selected { model, params, untouched } = selected;
         let of_weights = params.iter().map(|(name, _)| name.to_owned()).collect();
         let mut trained =
             Self { model, params, of_weights, config: None, adapter: Arc::new(Bare), untouched };
         if let Method::Adapter(config) = method {
             let network = &trained.model.transformer;
-            for (name, tensor) in &config.start(network, start)? {
+            let begin = match from {
+                Some(folder) => Stored::read(folder, network)?.tensors,
+                None => config.start(network, start)?,
+            };
+            for (name, tensor) in &begin {
                 trained.params.insert(name, tensor)?;
             }
             trained.adapter = config.attach(network, &trained.own())?;

@@ -20,7 +20,7 @@ pub mod advice;
 pub mod climb;
 pub mod cost;
 pub mod outcome;
-mod picture;
+pub mod picture;
 pub mod report;
 pub mod rung;
 pub mod snapshot;

@@ -5,9 +5,12 @@
 use std::fmt::Write;
 
 use super::outcome::{Outcome, Step};
-use crate::experiment::report::escaped;
+use crate::experiment::report::{colours, escaped};
 use crate::experiment::table::number;
 use crate::train::ticks;
+
+/// How pictures are drawn, in a page or alone.
+pub(super) const STYLE: &str = include_str!("picture.css");
 
 /// Of a picture, and of the place for points in it.
 const WIDTH: f64 = 860.0;
@@ -95,6 +98,14 @@ impl Frame {
         );
         svg
     }
+}
+
+/// A picture as a file of its own, for a page or a paper of somebody else's.
+pub fn alone(svg: &str) -> String {
+    let style = format!("{}{STYLE}.picture text {{ font-family: system-ui, sans-serif; }}\n", colours());
+    let head = format!("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{HEIGHT}\"");
+    let svg = svg.replacen("<svg", &head, 1);
+    svg.replacen("</title>\n", &format!("</title>\n<style>\n{style}</style>\n"), 1)
 }
 
 /// Score against cost, on a logarithmic axis; the frontier is a line. `None` before two rungs are measured.
@@ -272,6 +283,10 @@ mod tests {
             .collect();
         assert!((places[1] - places[2]).abs() >= LINE - 0.1, "{places:?}");
         assert!(!svg.contains("NaN") && !svg.contains("inf"));
+        let alone = alone(&svg);
+        assert!(
+            alone.starts_with("<svg xmlns=") && alone.contains("--accent:") && alone.ends_with("</svg>\n")
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ const STYLE: &str = include_str!("style.css");
 
 /// The page.
 pub fn page(outcome: &Outcome) -> String {
-    let style = format!("{}{STYLE}", shared());
+    let style = format!("{}{STYLE}{}", shared(), picture::STYLE);
     let nonce = blake3::hash(outcome.name.as_bytes()).to_hex();
     let name = escaped(&outcome.name);
     let mut html = format!(

@@ -48,7 +48,7 @@ pub fn head(summary: &Summary) -> String {
     let cells = summary.cells.len();
     let facts = [
         ("Task", escaped(&summary.task)),
-        ("Asked", format!("{} items in {}", table::thousands(data.items), counted(cells, "cell"))),
+        ("Asked", format!("{} items in {}", table::thousands(data.items), table::counted(cells, "cell"))),
         ("Of", format!("<code>{}</code>{split}", escaped(&data.file))),
         ("BLAKE3", format!("<code class=\"hash\">{}</code>", escaped(&data.blake3))),
         ("Begun", format!("{}, took {}", escaped(&moment(&summary.started)), duration(summary.seconds))),
@@ -120,14 +120,14 @@ pub fn assertions(summary: &Summary) -> String {
         let _ = writeln!(
             html,
             "<p><b class=\"bad\">✗</b> {} of single rows failed; they are shown with the items.</p>",
-            counted(rows, "assertion")
+            table::counted(rows, "assertion")
         );
     }
     if !passed.is_empty() {
         let _ = writeln!(
             html,
             "<details><summary>{} hold{}</summary>\n{}</details>",
-            counted(passed.len(), "assertion"),
+            table::counted(passed.len(), "assertion"),
             if passed.len() == 1 { "s" } else { "" },
             list(&passed)
         );
@@ -178,10 +178,6 @@ pub fn provenance(summary: &Summary) -> String {
         };
     }
     format!("<dl class=\"facts\">\n{short}</dl>\n{long}")
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{} {what}{}", table::thousands(count), if count == 1 { "" } else { "s" })
 }
 
 /// `2026-11-25T14:02:11Z` as `2026-11-25 14:02:11 UTC`.

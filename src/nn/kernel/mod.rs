@@ -36,7 +36,7 @@ mod team;
 mod values;
 
 pub(super) use attention::attention;
-pub(super) use cross_entropy::cross_entropy;
+pub(super) use cross_entropy::{cross_entropy, log_probabilities};
 pub(super) use dropout::{Mask, dropout};
 pub(super) use linear::{linear, trained_linear};
 pub(super) use low_rank::{changed_linear, low_rank};

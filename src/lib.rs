@@ -94,15 +94,13 @@
 //! let data = Data { file: here.join("data.jsonl"), plain: true, ..Data::default() };
 //! let train = TrainConfig { steps: Some(40), learning_rate: 0.01, ..usual };
 //! let mut job = Job::new("tiny".into(), path, method, data, train)?;
-//! let tuning = Tuning {
-//!     model: path, device: &cpu, template: None, documents: None,
-//!     folder: &here.join("run"), out: &here.join("greeting"), resume: false,
-//! };
+//! let (run, out) = (here.join("run"), here.join("greeting"));
+//! let tuning = Tuning::new(path, &cpu, &run, &out);
 //! let done = tune::run(&mut job, &tuning, &mut |_| ControlFlow::Continue(()))?;
 //! assert!(!done.interrupted && done.steps == 40);
 //!
 //! let base = LocalGenerator::load("tiny", path, &cpu, Precision::Int8)?;
-//! let stored = Stored::read(&here.join("greeting"), base.network())?;
+//! let stored = Stored::read(&out, base.network())?;
 //! let adapter = stored.config.ok_or("no method")?.attach(base.network(), &stored.tensors)?;
 //! let tuned = base.clone().with_adapter("greeting", adapter)?;
 //! let says = |model| {

@@ -185,16 +185,7 @@ pub fn fit(
     settings.home.create()?;
     printer.note(format!("loading {} ...", job.model));
     let folder = runs(settings, name);
-    let tuning = Tuning {
-        model: &path,
-        device: &device,
-        template: None,
-        documents: None,
-        from: None,
-        folder: &folder,
-        out: &place,
-        resume: false,
-    };
+    let tuning = Tuning::new(&path, &device, &folder, &place);
     let interrupt = Interrupt::watch();
     let mut bar = None;
     let fitted = tune::features(&mut job, &tuning, &settings.home.embeddings(), &mut |done, of| {

@@ -42,6 +42,13 @@ pub struct Tuning<'a> {
     pub resume: bool,
 }
 
+impl<'a> Tuning<'a> {
+    /// From the beginning, with nothing beside.
+    pub fn new(model: &'a Path, device: &'a Device, folder: &'a Path, out: &'a Path) -> Self {
+        Self { model, device, template: None, documents: None, from: None, folder, out, resume: false }
+    }
+}
+
 /// What a person may follow.
 #[derive(Debug)]
 pub enum Progress<'a> {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::cast::{Judge, Learning};
 use super::{Job, Method};
 use crate::adapters::{self, About, Stored, Task, Tensors};
-use crate::engine::tune::lock;
+use crate::engine::tune::{lock, vacant};
 use crate::error::{Error, IoContext, Result};
 use crate::files;
 use crate::models::Model;
@@ -105,10 +105,7 @@ pub struct Done {
 pub fn run(job: &mut Job, places: &Places, on: &mut dyn FnMut(Progress) -> ControlFlow<()>) -> Result<Done> {
     job.check()?;
     let _lock = lock(places.folder)?;
-    if places.out.exists() {
-        return Err(Error::invalid(format!("`{}` is there already", places.out.display()))
-            .hint("what was trained is not written over: choose another name"));
-    }
+    vacant(places.out)?;
     job.settle("reward model", adapters::fingerprint(places.reward)?)?;
     if let Some(from) = places.from {
         job.settle("adapter to begin as", adapters::fingerprint(from)?)?;

@@ -17,6 +17,7 @@ pub use defaults::{learning_rate, preference_config, train_config};
 pub use features::{FeatureBased, Fitted, Tried, features};
 pub use preference::Preference;
 pub use rows::{Documents, Laid, Skipped, Source, plain, shown_turns, templated};
+pub(super) use run::vacant;
 pub use run::{Done, Progress, Tuning, lock, run};
 
 use std::collections::BTreeMap;

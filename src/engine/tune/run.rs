@@ -187,7 +187,7 @@ pub fn run(job: &mut Job, tuning: &Tuning, on: &mut dyn FnMut(Progress) -> Contr
 }
 
 /// Refuses to write over what was trained.
-pub(super) fn vacant(out: &Path) -> Result<()> {
+pub(in crate::engine) fn vacant(out: &Path) -> Result<()> {
     match out.exists() {
         true => Err(Error::invalid(format!("`{}` is there already", out.display()))
             .hint("what was trained is not written over: remove it first, or choose another name")),

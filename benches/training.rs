@@ -12,6 +12,7 @@
 //! cargo bench --bench training -- rows EXAMPLES.jsonl ROWS.jsonl      # as `tune` would lay them out
 //! cargo bench --bench training -- lora 8 ROWS.jsonl                   # real lengths, loss on the answers only
 //! cargo bench --bench training -- curve ROWS.jsonl FOLDER 200         # 200 losses of LoRA, and where it started
+//! cargo bench --bench training -- reward JUDGED.jsonl FOLDER 100      # the same of a reward model, from pairs of answers
 //! ```
 
 mod common;
@@ -26,8 +27,9 @@ use incontext::adapters::{
     Targets, Task, Tensors,
 };
 use incontext::hub;
-use incontext::models::Model;
+use incontext::models::{Goal, Model, NewHead, Selected, Selection};
 use incontext::nn::{Adapter, Params};
+use incontext::rlhf::reward::Reward;
 use incontext::text::records::Source;
 use incontext::train::{Event, Reading, Row, Rows, Schedule, Subject, TrainConfig, train};
 use serde_json::{Value, json};
@@ -50,10 +52,13 @@ fn main() {
         ["curve", rows, folder, steps] => {
             curve(&found.path, rows.as_ref(), folder.as_ref(), steps.parse().expect("a number of steps"));
         }
+        ["reward", judged, folder, steps] => {
+            reward(&found.path, judged.as_ref(), folder.as_ref(), steps.parse().expect("a number of steps"));
+        }
         [method, batch, length] => speed(&found.path, method, batch.parse().expect("a batch"), length),
         [] => speed(&found.path, "lora", 4, "128"),
         _ => panic!(
-            "METHOD BATCH LENGTH|ROWS.jsonl, rows EXAMPLES.jsonl ROWS.jsonl, or curve ROWS.jsonl FOLDER STEPS"
+            "METHOD BATCH LENGTH|ROWS.jsonl, rows EXAMPLES.jsonl ROWS.jsonl, curve ROWS.jsonl FOLDER STEPS, or reward JUDGED.jsonl FOLDER STEPS"
         ),
     }
 }
@@ -74,7 +79,7 @@ fn speed(model: &Path, method: &str, batch: usize, length: &str) {
         return measure(&case, &Subject::new("benchmark", &model, &params), &rows, batch, steps);
     }
     let model = Model::load(model, &Device::Cpu).expect("loads");
-    let started = Started::new(&model, config(method));
+    let started = Started::new(&model, config(method), Params::new());
     measure(&case, &started.subject(&model), &rows, batch, steps);
 }
 
@@ -82,23 +87,46 @@ fn speed(model: &Path, method: &str, batch: usize, length: &str) {
 struct Started {
     config: AdapterConfig,
     params: Params,
+    /// Those of `params` that are the base's own.
+    base: Vec<String>,
     adapter: std::sync::Arc<dyn Adapter>,
     untouched: usize,
     still: Box<dyn Fn(&str) -> bool + Sync>,
 }
 
 impl Started {
-    fn new(model: &Model, config: AdapterConfig) -> Self {
+    /// An adapter by `config`, beside what is trained of the base.
+    fn new(model: &Model, config: AdapterConfig, mut params: Params) -> Self {
         let network = &model.transformer;
-        let mut params = Params::new();
+        let base: Vec<String> = params.iter().map(|(name, _)| name.to_owned()).collect();
         let start = Start { seed: 1, ..Start::default() };
         for (name, tensor) in config.start(network, &start).expect("starts") {
             params.insert(&name, &tensor).expect("is new");
         }
-        let adapter = config.attach(network, &variables(&params)).expect("attaches");
+        let mut own = variables(&params);
+        own.retain(|name, _| !base.contains(name));
+        let adapter = config.attach(network, &own).expect("attaches");
         let untouched = config.untouched(network).expect("acts somewhere");
         let of = config.clone();
-        Self { params, adapter, untouched, still: Box::new(move |name| of.still_at_start(name)), config }
+        Self {
+            params,
+            base,
+            adapter,
+            untouched,
+            still: Box::new(move |name| of.still_at_start(name)),
+            config,
+        }
+    }
+
+    /// The adapter as it began, with tensors of the base, as PEFT reads it.
+    fn write(&self, model: &Model, task: Task, folder: &Path) {
+        let values = variables(&self.params).into_iter();
+        let values = values.map(|(name, tensor)| (name, tensor.copy().expect("copies")));
+        let (base, tensors): (Tensors, Tensors) = values.partition(|(name, _)| self.base.contains(name));
+        let base_name = Some(hub::DEFAULT_GENERATOR.to_owned());
+        let stored =
+            Stored { config: Some(self.config.clone()), tensors, base, task, about: None, base_name };
+        stored.write(&folder.join("start"), &model.transformer, "llama").expect("can be written");
     }
 
     fn subject<'a>(&'a self, model: &'a Model) -> Subject<'a> {
@@ -140,22 +168,30 @@ fn read_rows(path: &Path) -> Vec<Row> {
 /// needs to do the same.
 fn curve(model: &Path, rows: &Path, folder: &Path, steps: usize) {
     let model = Model::load(model, &Device::Cpu).expect("loads");
-    let network = &model.transformer;
-    let started = Started::new(&model, config("lora"));
-    let tensors = variables(&started.params)
-        .into_iter()
-        .map(|(name, tensor)| (name, tensor.copy().expect("copies")))
-        .collect();
-    let stored = Stored {
-        config: Some(started.config.clone()),
-        tensors,
-        base: Tensors::new(),
-        task: Task::CausalLm,
-        about: None,
-        base_name: Some(hub::DEFAULT_GENERATOR.to_owned()),
-    };
-    stored.write(&folder.join("start"), network, "llama").expect("can be written");
-    let config = steady(8, steps, 5e-4);
+    let started = Started::new(&model, config("lora"), Params::new());
+    started.write(&model, Task::CausalLm, folder);
+    leave_losses(&started.subject(&model), read_rows(rows), &steady(8, steps, 5e-4), folder);
+}
+
+/// The same of a reward model: LoRA and a head of one output over pairs of answers in their order, 4 pairs a step.
+fn reward(model: &Path, judged: &Path, folder: &Path, steps: usize) {
+    let goal = Goal::NewClasses(NewHead { classes: 1, seed: 0 });
+    let Selected { model, params, .. } = Selection::Head.load(model, &Device::Cpu, goal).expect("loads");
+    let tokenizer = model.tokenizer().expect("reads");
+    let source = Source::read(judged).expect("can be read");
+    let rows = Reading::new(tokenizer, 512).judgements(&source).expect("judgements").rows;
+    let line = |row: &Row| json!({ "prompt": row.prompt(), "answers": row.sequences() }).to_string() + "\n";
+    std::fs::write(folder.join("pairs.jsonl"), rows.iter().map(line).collect::<String>())
+        .expect("can be written");
+    let started = Started::new(&model, config("lora"), params);
+    started.write(&model, Task::SeqCls, folder);
+    let objective = Reward { head: model.classifier.as_ref().expect("a head"), centring: 0.0 };
+    let subject = Subject { objective: &objective, ..started.subject(&model) };
+    leave_losses(&subject, rows, &steady(4, steps, 1e-4), folder);
+}
+
+/// Trains, and leaves the loss of each step in `folder`.
+fn leave_losses(subject: &Subject, rows: Vec<Row>, config: &TrainConfig, folder: &Path) {
     let mut losses = Vec::new();
     let mut on = |event| {
         if let Event::Step(step) = event {
@@ -163,8 +199,7 @@ fn curve(model: &Path, rows: &Path, folder: &Path, steps: usize) {
         }
         ControlFlow::Continue(())
     };
-    train(&started.subject(&model), &Rows::new(read_rows(rows), Vec::new()), &config, None, &mut on)
-        .expect("trains");
+    train(subject, &Rows::new(rows, Vec::new()), config, None, &mut on).expect("trains");
     std::fs::write(folder.join("losses.json"), json!(losses).to_string()).expect("can be written");
     println!("{} losses, from {:.6} to {:.6}", losses.len(), losses[0], losses[losses.len() - 1]);
 }

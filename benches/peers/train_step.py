@@ -2,11 +2,13 @@
 
 usage: python train_step.py METHOD BATCH LENGTH|ROWS.jsonl MODEL_DIR
        python train_step.py curve ROWS.jsonl FOLDER MODEL_DIR
+       python train_step.py reward FOLDER MODEL_DIR
 needs: pip install torch transformers peft
 
 METHOD as in the benchmark. ROWS.jsonl are rows that the benchmark wrote: their batches are padded on the right to the longest
 of each, labels are -100 wherever nothing is learned, and a second counts tokens, not padding. `curve` trains the adapter in FOLDER
-that the benchmark's `curve` began with on the same batches, and holds the losses against its own. MODEL_DIR is a Hugging Face directory of the model, in 32-bit floats; one of a GGUF file is made by
+that the benchmark's `curve` began with on the same batches, and holds the losses against its own; `reward` does so for its
+`reward`, a reward model that learns pairs of answers. MODEL_DIR is a Hugging Face directory of the model, in 32-bit floats; one of a GGUF file is made by
 `python train_step.py convert FOLDER FILE.gguf MODEL_DIR` (pip install gguf). A bottleneck adapter (Houlsby) is not among PEFT's
 methods, so it is written out here: two linears and SiLU behind attention and behind the MLP, H / 16 wide.
 """
@@ -20,7 +22,7 @@ import time
 
 import peft
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 STEPS, REAL_STEPS = 5, 20
 
@@ -139,10 +141,50 @@ def curve(rows, folder, base):
     model = peft.PeftModel.from_pretrained(load(base), os.path.join(folder, "start"), is_trainable=True).train()
     optimiser = torch.optim.AdamW(trained(model), lr=5e-4, weight_decay=0.0)
     losses = [step(model, optimiser, batch) for batch, _ in batches(rows, 8, len(theirs))]
+    hold(losses, theirs)
+
+
+def hold(losses, theirs):
     apart = [abs(a - b) for a, b in zip(losses, theirs)]
     print(f"losses from {losses[0]:.6f} to {losses[-1]:.6f}")
     for steps in sorted({min(20, len(apart)), len(apart)}):
         print(f"{steps} steps: at most {max(apart[:steps]):.2e} apart")
+
+
+def reward(folder, base):
+    with open(os.path.join(folder, "losses.json")) as file:
+        theirs = json.load(file)
+    torch.set_num_threads(int(os.environ.get("THREADS", "2")))
+    model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1, dtype=torch.float32)
+    model.config.use_cache = False
+    model = peft.PeftModel.from_pretrained(model, os.path.join(folder, "start"), is_trainable=True).train()
+    optimiser = torch.optim.AdamW(trained(model), lr=1e-4, weight_decay=0.0)
+    rows, losses = read_rows(os.path.join(folder, "pairs.jsonl")), []
+    pad = unused(rows)
+    model.config.pad_token_id = model.base_model.model.config.pad_token_id = pad
+    an_epoch = -(-len(rows) // 4)
+    for at in range(len(theirs)):
+        pairs = [row["answers"] for row in rows[at % an_epoch * 4 :][:4]]
+        answers = [answer for pair in pairs for answer in pair]
+        longest = max(len(answer) for answer in answers)
+        ids, mask = torch.full((len(answers), longest), pad), torch.zeros(len(answers), longest, dtype=torch.long)
+        for row, answer in enumerate(answers):
+            ids[row, : len(answer)] = torch.tensor(answer)
+            mask[row, : len(answer)] = 1
+        scores = model(input_ids=ids, attention_mask=mask).logits.view(-1, 2)
+        loss = -torch.nn.functional.logsigmoid(scores[:, 0] - scores[:, 1]).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained(model), 1.0)
+        optimiser.step()
+        losses.append(loss.item())
+    hold(losses, theirs)
+
+
+def unused(rows):
+    """An id that no answer has: the last real token is found by it."""
+    used = {id for row in rows for answer in row["answers"] for id in answer}
+    return next(id for id in range(1 << 30) if id not in used)
 
 
 if sys.argv[1] == "convert":
@@ -155,5 +197,7 @@ if sys.argv[1] == "convert":
     model.save_pretrained(out)
 elif sys.argv[1] == "curve":
     curve(*sys.argv[2:])
+elif sys.argv[1] == "reward":
+    reward(*sys.argv[2:])
 else:
     speed(*sys.argv[1:])

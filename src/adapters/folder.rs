@@ -83,6 +83,21 @@ pub struct About {
     pub training: Value,
     /// What its answers from documents were measured to be worth.
     pub answers: Option<Measured>,
+    /// Of a reward model: the level of its scores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reward: Option<Scale>,
+}
+
+/// What a reward model says of answers of the policy that is to learn from it. Only differences of scores are learned, so their
+/// level is arbitrary: the mean is taken from every score before a policy learns.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Scale {
+    /// The fingerprint of the policy's adapter; none for the model as it is.
+    pub policy: Option<String>,
+    pub answers: usize,
+    pub mean: f64,
+    /// Between answers.
+    pub standard_deviation: f64,
 }
 
 /// F1 of answers to one set of questions over one collection.
@@ -236,6 +251,11 @@ impl About {
     /// Whether its answers were measured to be better than the documents' own sentences.
     pub fn writes_well(&self) -> bool {
         self.answers.as_ref().is_some_and(|measured| measured.better)
+    }
+
+    /// Whether it gives a score, and tells no classes apart.
+    pub fn is_reward(&self) -> bool {
+        self.task == Task::SeqCls && self.labels.len() == 1
     }
 
     /// Writes it beside the adapter in `dir`, in place of what it said before.

@@ -21,7 +21,7 @@ mod soft_prompt;
 mod targets;
 
 pub use bottleneck::{Bottleneck, Placement};
-pub use folder::{About, Measured, Stored, Task, describe, fingerprint, size, with_its_network};
+pub use folder::{About, Measured, Scale, Stored, Task, describe, fingerprint, size, with_its_network};
 pub use ia3::Ia3;
 pub use llama_adapter::{Gate, LlamaAdapter};
 pub use lora::Lora;

@@ -66,6 +66,10 @@ impl Trained {
         if classes == 0 {
             return Err(place(Error::corrupt("the head is missing").hint("train it again")));
         }
+        if classes == 1 {
+            return Err(place(Error::invalid("this adapter gives a score, and tells no classes apart"))
+                .hint("it is a reward model: `incontext eval reward` measures it, `incontext rlhf ppo` learns from it"));
+        }
         // A folder of another tool names no classes.
         let labels = match about.labels.is_empty() {
             true => (0..classes).map(|class| class.to_string()).collect(),

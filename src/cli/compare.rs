@@ -21,8 +21,9 @@ use crate::error::{Error, IoContext, Result};
 use crate::experiment::axis::Prompt;
 use crate::experiment::folder::{Folder, REPORT};
 use crate::experiment::ladder::climb::Planned;
+use crate::experiment::ladder::cost::Entry;
 use crate::experiment::ladder::outcome::Found;
-use crate::experiment::ladder::{Climb, Comparison, Costs, Outcome, State, picture, report, table};
+use crate::experiment::ladder::{Climb, Comparison, Costs, Order, Outcome, State, picture, report, table};
 use crate::experiment::plan::Plan;
 use crate::experiment::run::Run;
 use crate::experiment::write;
@@ -105,25 +106,41 @@ pub fn run(command: &Compare, settings: &Settings, printer: &Printer) -> Result<
 
     let mut stopped = false;
     let cores = cores();
-    for planned in climb.rungs.iter().filter(|planned| !left_out.contains_key(&planned.name)) {
-        let Some(order) = planned.order.as_ref().filter(|order| costs.cost(order).is_none()) else {
-            continue;
-        };
-        printer.note(format!("training {} ...", planned.name));
-        let entry = trainer.train(order, &mut costs, &dir, cores)?;
-        match entry {
-            Some(entry) => {
-                if let Some(why) = &entry.error {
-                    printer.note(format!("{} failed: {why}", planned.name));
+    let wanted = climb.rungs.iter().filter(|planned| !left_out.contains_key(&planned.name));
+    let orders: Vec<(&Order, &str)> =
+        wanted.filter_map(|planned| Some((planned.order.as_ref()?, planned.name.as_str()))).collect();
+    // Nobody is asked before there is somebody to judge.
+    let judge = climb.judge.iter().map(|judge| (judge, judge.adapter.as_str()));
+    'climbing: for (order, name) in judge.chain(orders) {
+        for one in order.sequence() {
+            if costs.cost(one).is_some() {
+                continue;
+            }
+            let unmade = one.first.iter().find(|before| costs.cost(before).is_none());
+            let entry = match unmade {
+                Some(before) => {
+                    let why = format!("`{}`, which it begins with, failed", before.adapter);
+                    Some(Entry { key: one.key.clone(), cost: None, error: Some(why) })
                 }
-                costs.set(&order.adapter, entry);
-                costs.write(&dir)?;
-            }
-            None => {
+                None => {
+                    printer.note(format!("training {} ...", if one == order { name } else { &one.adapter }));
+                    trainer.train(one, &mut costs, &dir, cores)?
+                }
+            };
+            let Some(entry) = entry else {
                 stopped = true;
-                break;
+                break 'climbing;
+            };
+            if let Some(why) = &entry.error {
+                printer.note(format!("{} failed: {why}", one.adapter));
             }
+            costs.set(&one.adapter, entry);
+            costs.write(&dir)?;
         }
+    }
+    if let Some(why) = climb.judge.as_ref().and_then(|judge| costs.of(judge)?.error.clone()) {
+        return Err(Error::invalid(format!("there is nobody to judge: {why}"))
+            .hint("mend that, or leave `[preferences]` out and name another `metric`"));
     }
 
     let plan = known(&climb, &costs, &left_out, &resources, &folder)?;
@@ -236,11 +253,14 @@ fn show_estimates(climb: &Climb, estimates: &Estimates, as_json: bool, printer: 
             json!({ "rung": planned.name, "rows": planned.rows, "minutes_to_train": one.train / 60.0,
                 "minutes_to_ask": one.ask / 60.0, "left_out": beyond.get(&planned.name) })
         };
-        printer.json(&json!({ "minutes": estimates.total() / 60.0, "rungs": rows.iter().map(row).collect::<Vec<_>>() }))?;
+        printer.json(&json!({ "minutes": estimates.total() / 60.0, "minutes_for_the_judge": estimates.judge / 60.0, "rungs": rows.iter().map(row).collect::<Vec<_>>() }))?;
         return Ok(Ending::Done);
     }
     let width = rows.iter().map(|(planned, _)| planned.name.chars().count()).max().unwrap_or(0).max(4);
     printer.line(format!("{:width$}  {:>16}  {:>14}", "rung", "minutes to train", "minutes to ask"))?;
+    if estimates.judge > 0.0 {
+        printer.line(format!("{:width$}  {:>16.1}", "judge", estimates.judge / 60.0))?;
+    }
     for (planned, one) in rows {
         let why = beyond.get(&planned.name).map_or(String::new(), |why| format!("  left out: {why}"));
         printer.line(format!(

@@ -2,6 +2,7 @@
 
 mod qa;
 mod retrieval;
+mod reward;
 
 use clap::Subcommand;
 
@@ -14,11 +15,13 @@ use crate::error::Result;
 pub enum Eval {
     Qa(qa::Qa),
     Retrieval(retrieval::Retrieval),
+    Reward(reward::Reward),
 }
 
 pub fn run(command: &Eval, settings: &Settings, printer: &Printer) -> Result<Ending> {
     match command {
         Eval::Qa(command) => qa::run(command, settings, printer),
         Eval::Retrieval(command) => retrieval::run(command, settings, printer),
+        Eval::Reward(command) => reward::run(command, settings, printer),
     }
 }

@@ -99,6 +99,9 @@ pub fn run(command: &Modes, settings: &Settings, printer: &Printer) -> Result<En
                 let about = adapter.about.unwrap_or_default();
                 let fits = fingerprint.as_ref().is_none_or(|found| about.fits(found));
                 let what = match about.task {
+                    Task::SeqCls if about.is_reward() => {
+                        format!("{method}, a reward model: incontext eval reward --adapter {name}")
+                    }
                     Task::SeqCls => format!("{method}: incontext classify --adapter {name}"),
                     _ => format!("{method}: --adapter {name}, or incontext use {name}"),
                 };

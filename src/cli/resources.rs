@@ -11,7 +11,8 @@ use super::tuned::Chosen;
 use super::{device, load, tuned};
 use crate::classify::Trained;
 use crate::embed::Embedder;
-use crate::error::{IoContext, Result};
+use crate::engine::rlhf::RewardModel;
+use crate::error::{Error, IoContext, Result};
 use crate::experiment::cache::{self, Cache as Answers};
 use crate::experiment::plan::{Documents, Resources};
 use crate::generate::Generator;
@@ -131,6 +132,14 @@ impl Resources for FromSettings<'_> {
 
     fn classifier(&self, model: &str, adapter: &str) -> Result<Option<Trained>> {
         load::classifier(&self.chosen(model, adapter)?, &self.device)
+    }
+
+    fn reward(&self, name: &str) -> Result<RewardModel> {
+        let Chosen { model, adapter } = self.chosen("", name)?;
+        let adapter = adapter.ok_or_else(|| Error::invalid("the model as it is gives no score"))?;
+        let model = hub::resolve(&model)?;
+        load::check_base(&adapter, &model)?;
+        RewardModel::load(&model.path, &adapter.dir, &self.device)
     }
 
     fn template(&self, name: &str) -> Result<Template> {

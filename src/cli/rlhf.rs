@@ -1,6 +1,7 @@
 //! `incontext rlhf`: learn from judgements of answers.
 
 mod online;
+mod rate;
 
 use clap::Subcommand;
 
@@ -28,6 +29,9 @@ pub enum Rlhf {
     /// Group relative policy optimisation: an answer is held against others to the same prompt
     #[command(after_long_help = help::examples(GRPO))]
     Grpo(Box<online::Grpo>),
+    /// Say which of several answers is better: the file that the others learn from
+    #[command(after_long_help = help::examples(RATE))]
+    Rate(Box<rate::Rate>),
 }
 
 const SFT: help::Examples =
@@ -51,10 +55,26 @@ const PPO: help::Examples = &[(
     "From where `rlhf sft` ended, by what `rlhf reward` learned",
     "incontext rlhf ppo --data prompts.jsonl --from sft --reward polite --held-out 50 --out ppo",
 )];
-const GRPO: help::Examples = &[(
-    "Eight answers to each of four prompts an update",
-    "incontext rlhf grpo --data prompts.jsonl --from sft --reward polite --out grpo",
-)];
+const GRPO: help::Examples = &[
+    (
+        "Eight answers to each of four prompts an update",
+        "incontext rlhf grpo --data prompts.jsonl --from sft --reward polite --out grpo",
+    ),
+    (
+        "Answers from documents, rewarded for what the passages support: nobody labels them",
+        "incontext rlhf grpo --data questions.jsonl -c papers --from sft --out grounded",
+    ),
+];
+const RATE: help::Examples = &[
+    (
+        "Two answers to each question from your documents",
+        "incontext rlhf rate --data questions.jsonl -c papers --out mine.jsonl",
+    ),
+    (
+        "The model before and after, blind",
+        "incontext rlhf rate --data prompts.jsonl --adapter none,polite --out mine.jsonl",
+    ),
+];
 
 pub fn run(command: &Rlhf, settings: &Settings, printer: &Printer) -> Result<Ending> {
     match command {
@@ -63,5 +83,6 @@ pub fn run(command: &Rlhf, settings: &Settings, printer: &Printer) -> Result<End
         Rlhf::Dpo(command) => preference::dpo(command, settings, printer),
         Rlhf::Ppo(command) => online::ppo(command, settings, printer),
         Rlhf::Grpo(command) => online::grpo(command, settings, printer),
+        Rlhf::Rate(command) => rate::run(command, settings, printer),
     }
 }

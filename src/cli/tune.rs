@@ -4,7 +4,7 @@ mod features;
 mod method;
 mod options;
 pub mod preference;
-mod progress;
+pub(super) mod progress;
 
 use std::path::{Path, PathBuf};
 
@@ -407,7 +407,7 @@ fn train(run: Run, settings: &Settings, printer: &Printer) -> Result<Ending> {
         ))
         .hint("--collection NAME"));
     }
-    let from = job.from.as_deref().map(|name| settings.adapters().place(name)).transpose()?;
+    let from = job.from.as_deref().map(|name| settings.adapters().find(name)).transpose()?;
     printer.note(format!("loading {} ...", job.model));
     settings.home.create()?;
     let folder = runs(settings, name);

@@ -3,6 +3,7 @@
 //! What is fixed for a cell (its template, its demonstrations, the beginning that its prompts share) is made once. A row
 //! depends on the cell and its own data alone, never on the rows before it.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,6 +20,7 @@ use super::task::Task;
 use crate::classify::Trained;
 use crate::classify::label;
 use crate::classify::{Rule, probabilities};
+use crate::engine::rlhf::RewardModel;
 use crate::error::{Error, Result};
 use crate::eval::assertion::Verdict;
 use crate::eval::{judge, qa};
@@ -40,6 +42,8 @@ pub struct Bench<'a> {
     pub cache: &'a Cache,
     /// Grades what only a model can; with its fingerprint.
     pub judge: Option<(&'a Generator, &'a str)>,
+    /// Says which of two answers is better.
+    pub reward: Option<&'a RewardModel>,
     /// What was found for each question; only of questions over a collection.
     pub library: Option<&'a Library<'a>>,
     /// Tells the classes, instead of the generator.
@@ -133,6 +137,7 @@ impl<'a> Bench<'a> {
             fingerprint,
             cache,
             judge: None,
+            reward: None,
             library: None,
             classifier: None,
             template: plan.template(cell),
@@ -419,10 +424,18 @@ impl<'a> Bench<'a> {
             Task::Qa => qa::without_citations(&row.output),
             _ => row.output.clone(),
         };
+        let win = match self.win(&row.input, &text, row.expected.first()) {
+            Ok(win) => win,
+            Err(error) => {
+                row.error = Some(format!("the reward model: {error}"));
+                None
+            }
+        };
         let output = Output {
             text: &text,
             expected: &row.expected,
             passed,
+            win,
             ms: row.ms,
             tokens: row.tokens.iter().sum(),
             ..asked.cloned().unwrap_or_default()
@@ -432,6 +445,20 @@ impl<'a> Bench<'a> {
         let metrics = self.plan.metrics.iter().copied().chain(lasting);
         row.metrics =
             metrics.filter_map(|metric| Some((metric.name().to_owned(), metric.of(&output)?))).collect();
+    }
+
+    /// Whether the reward model prefers `text` to the known answer; `None` without either.
+    fn win(&self, input: &str, text: &str, known: Option<&String>) -> Result<Option<f64>> {
+        let Some((reward, known)) = self.reward.zip(known) else { return Ok(None) };
+        if text.trim().is_empty() {
+            return Ok(Some(0.0));
+        }
+        let scores = reward.of_texts(input, &[text, known])?;
+        Ok(Some(match scores[0].total_cmp(&scores[1]) {
+            Ordering::Greater => 1.0,
+            Ordering::Equal => 0.5,
+            Ordering::Less => 0.0,
+        }))
     }
 
     fn grade(&self, rubric: &str, input: &str, output: &str) -> Result<Verdict> {

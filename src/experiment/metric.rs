@@ -30,6 +30,8 @@ pub enum Metric {
     Ndcg,
     Recall,
     Mrr,
+    /// Answers that a reward model scores higher than the known one.
+    WinRate,
     /// Rows all of whose assertions held.
     Passed,
     Ms,
@@ -37,7 +39,7 @@ pub enum Metric {
 }
 
 impl Metric {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Accuracy,
         Self::MacroF1,
         Self::ExactMatch,
@@ -53,6 +55,7 @@ impl Metric {
         Self::Ndcg,
         Self::Recall,
         Self::Mrr,
+        Self::WinRate,
         Self::Passed,
         Self::Ms,
         Self::Tokens,
@@ -75,6 +78,7 @@ impl Metric {
             Self::Ndcg => "nDCG@10",
             Self::Recall => "recall@10",
             Self::Mrr => "MRR@10",
+            Self::WinRate => "win rate",
             Self::Passed => "passed",
             Self::Ms => "ms",
             Self::Tokens => "tokens",
@@ -101,7 +105,7 @@ impl Metric {
 
     /// Whether it looks at more of an answer than a row keeps.
     pub fn needs_the_answer(self) -> bool {
-        self.is_of_retrieval() || matches!(self, Self::Grounded | Self::RefusalF1)
+        self.is_of_retrieval() || matches!(self, Self::Grounded | Self::RefusalF1 | Self::WinRate)
     }
 
     /// Of a row: as it was measured, or from what the row keeps, where it was not.
@@ -144,6 +148,7 @@ impl Metric {
             Self::Ndcg => output.judged.as_ref().map(|(found, all)| ranked::ndcg(found, all, 10)),
             Self::Recall => output.judged.as_ref().map(|(found, all)| ranked::recall(found, all, 10)),
             Self::Mrr => output.judged.as_ref().map(|(found, _)| ranked::reciprocal_rank(found, 10)),
+            Self::WinRate => output.win.filter(|_| !known.is_empty()),
             Self::Passed => output.passed.map(share),
             Self::Ms => Some(output.ms),
             Self::Tokens => Some(output.tokens as f64),
@@ -159,6 +164,8 @@ pub struct Output<'a> {
     /// Of an answer over a collection.
     pub grounded: Option<bool>,
     pub refused: Option<bool>,
+    /// Whether a reward model prefers it to the known answer; a half where it does not care.
+    pub win: Option<f64>,
     /// Judgements of what was found, best first, and of all there is to find.
     pub judged: Option<(Vec<i64>, Vec<i64>)>,
     /// Whether all assertions held; `None` where there are none.

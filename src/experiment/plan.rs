@@ -18,6 +18,7 @@ use crate::classify::Trained;
 use crate::classify::label::{self, Label};
 use crate::embed::Embedder;
 use crate::engine::Places;
+use crate::engine::rlhf::RewardModel;
 use crate::error::{Error, Result};
 use crate::eval::assertion::Assertion;
 use crate::generate::Generator;
@@ -49,6 +50,14 @@ pub trait Resources: Sync {
     /// What is wrong with the model, or with the adapter for it.
     fn classifier(&self, _model: &str, _adapter: &str) -> Result<Option<Trained>> {
         Ok(None)
+    }
+
+    /// The reward model that the adapter called `name` is.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn reward(&self, name: &str) -> Result<RewardModel> {
+        Err(Error::invalid(format!("there are no reward models here, and hence no `{name}`")))
     }
 
     /// # Errors
@@ -127,6 +136,10 @@ impl Plan {
             if !metrics.contains(&metric) {
                 metrics.push(metric);
             }
+        }
+        if metrics.contains(&Metric::WinRate) && experiment.run.reward.is_none() {
+            return Err(Error::invalid("`win rate` wants a reward model, and none is named")
+                .hint("name an adapter of `rlhf reward` as `reward` under `[run]`"));
         }
         if let Some(metric) = metrics.iter().find(|metric| unanswered && metric.needs_answers()) {
             return Err(Error::invalid(format!(

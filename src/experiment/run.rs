@@ -14,6 +14,7 @@ use super::cache::Cache;
 use super::documents::Library;
 use super::folder::{self, Folder, Place};
 use super::matrix::Cell;
+use super::metric::Metric;
 use super::plan::{Plan, Resources};
 use super::rows::Row;
 use super::task::Task;
@@ -60,7 +61,14 @@ impl Plan {
     /// # Errors
     /// `NotFound` for a model that is not there, and as the folder fails.
     pub fn settle(&mut self, resources: &dyn Resources, folder: &Folder) -> Result<()> {
-        let key = |cell: &Cell| Ok(self.key(cell, &resources.fingerprint(&cell.model, &cell.adapter)?));
+        let reward = match &self.experiment.run.reward {
+            Some(name) => resources.fingerprint("", name)?,
+            None => String::new(),
+        };
+        let key = |cell: &Cell| {
+            let model = resources.fingerprint(&cell.model, &cell.adapter)?;
+            Ok(self.key(cell, &(model + &reward)))
+        };
         let keys: Vec<String> = self.cells.iter().map(key).collect::<Result<_>>()?;
         let twice = (1..keys.len()).find(|&at| keys[..at].contains(&keys[at]));
         if let Some(at) = twice {
@@ -158,6 +166,10 @@ impl Run<'_> {
             )),
             _ => None,
         };
+        let reward = match &plan.experiment.run.reward {
+            Some(name) if plan.metrics.contains(&Metric::WinRate) => Some(self.resources.reward(name)?),
+            _ => None,
+        };
         let library = Library::of(plan);
         let cells: BTreeSet<usize> = jobs.iter().map(|job| job.cell).collect();
         let mut benches = std::collections::BTreeMap::new();
@@ -165,6 +177,7 @@ impl Run<'_> {
             let mut bench =
                 Bench::new(plan, &plan.cells[cell], (&generator, &fingerprint), vectors, self.cache);
             bench.judge = judge.as_ref().map(|(judge, fingerprint)| (judge, fingerprint.as_str()));
+            bench.reward = reward.as_ref();
             bench.library = library.as_ref();
             bench.classifier = classifier.as_ref();
             benches.insert(cell, bench);

@@ -147,6 +147,9 @@ pub struct Run {
     /// Who grades what only a model can; as `--model` has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub judge: Option<String>,
+    /// A reward model, for the metric `win rate`: an adapter of `rlhf reward`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reward: Option<String>,
 }
 
 impl Default for Run {
@@ -159,6 +162,7 @@ impl Default for Run {
             temperature: None,
             stop: None,
             judge: None,
+            reward: None,
         }
     }
 }

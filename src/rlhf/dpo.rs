@@ -41,7 +41,7 @@ pub struct Dpo {
     /// The share of judgements that are taken to be wrong; for [`Variant::Sigmoid`].
     pub label_smoothing: f64,
     /// Log-probabilities of each row's answers under the reference.
-    pub reference: BTreeMap<usize, Vec<f64>>,
+    pub reference: Vec<Vec<f64>>,
 }
 
 impl Dpo {
@@ -122,7 +122,7 @@ impl Objective for Dpo {
             seen.piece.rows.iter().copied().zip(seen.piece.sequences.iter().cloned()).collect();
         let (loss, metrics) = over_rows(seen.piece, &values, |row, said| {
             let tokens = &tokens[sequences[&row].clone()];
-            self.of_row(said, &self.reference[&row], tokens)
+            self.of_row(said, &self.reference[row], tokens)
         });
         Ok(Measured { loss: through(&said, &loss)?, metrics })
     }
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     fn dpo(variant: Variant, label_smoothing: f64) -> Dpo {
-        Dpo { beta: 0.1, variant, label_smoothing, reference: BTreeMap::new() }
+        Dpo { beta: 0.1, variant, label_smoothing, reference: Vec::new() }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! | `dpo` | a policy learned from preferences directly |
 //! | `policy`, `critic` | what a policy learns from its own answers, and what says beforehand what they are worth |
 //! | `online`, `checkpoint` | the loop of PPO and GRPO, and where it stands |
+//! | `returns` | what answers that were drawn are worth, token by token |
 //! | `rollout` | answers drawn from a policy |
 //! | `advantage`, `divergence`, `clipped` | the arithmetic of PPO and GRPO |
 
@@ -18,6 +19,7 @@ pub mod divergence;
 pub mod dpo;
 pub mod online;
 pub mod policy;
+mod returns;
 pub mod reward;
 pub mod rollout;
 pub mod surrogate;

@@ -15,21 +15,22 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::advantage::{Mean, gae, moments, whiten, within_group};
-use super::critic::{self, Critic, Worth};
+use super::critic::Critic;
 use super::divergence::{Adaptive, Estimator};
 use super::dpo::targets_of_sequences;
-use super::policy::{Experience, Policy, Reduction, log_probabilities};
+use super::policy::{Policy, Reduction, log_probabilities};
+use super::returns::{Answers, Rollouts, Said};
 use super::rollout::{Answer, Rollout};
 use super::surrogate::numbers;
 use crate::error::{Error, Result};
 use crate::nn::{Adapter, Linear};
 use crate::random::SplitMix;
-use crate::train::{Learned, Learner, Metrics, Row, Seen, Subject, TrainConfig, look};
+use crate::train::{Beside, Learned, Learner, Metrics, NextTokens, Row, Seen, Subject, TrainConfig, look};
 
-/// Keeps the orders of prompts and answers apart from other uses of one seed.
+/// Keep the orders of prompts, of answers and of those as they should be apart from other uses of one seed.
 const PROMPTS: u64 = 0x7072_6f6d_7074_0000;
 const BATCHES: u64 = 0x6d69_6e69_0000_0000;
+const SFT: u64 = 0x7366_7400_0000_0000;
 
 /// How far from one a ratio may be before anything was learned: more means that drawing and training do not see the same.
 const FIRST_RATIO: f64 = 1e-5;
@@ -50,16 +51,39 @@ pub struct Online {
     pub estimator: Estimator,
     /// What is taken from the score of an answer that does not end.
     pub missing_eos_penalty: f64,
+    /// With which token the score is paid.
+    #[serde(default)]
+    pub score_at: ScoreAt,
+    /// Whether rewards are scaled to a variance of one, their mean kept, before advantages are made of them.
+    #[serde(default)]
+    pub whiten_rewards: bool,
     /// How far below and above one a ratio counts.
     pub clip: (f64, f64),
     /// How often the answers of an update are gone through, and in how many parts.
     pub epochs: usize,
     pub mini_batches: usize,
     pub reduction: Reduction,
-    /// Divergence of a whole answer at which the run is stopped.
+    /// Divergence of a whole answer above which, and entropy of a token below which, the run is stopped.
     pub most_divergence: f64,
+    #[serde(default)]
+    pub least_entropy: f64,
+    /// What answers as they should be count beside the policy's own, token by token (`ptx` in Ouyang et al. 2022).
+    #[serde(default)]
+    pub sft_coefficient: f64,
     /// Rates, clipping of norms, memory, the seed. Its steps are not looked at.
     pub train: TrainConfig,
+}
+
+/// With which token of an answer its score is paid.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScoreAt {
+    /// The last.
+    #[default]
+    Eos,
+    /// The one behind it, if there is room for one, whose value is learned too: as a widely copied trainer has it, for runs that
+    /// are held against it.
+    AfterEos,
 }
 
 /// What answers are held against.
@@ -99,6 +123,8 @@ pub struct Actors<'a> {
     pub baseline: Baseline<'a>,
     /// Scores of answers to prompts.
     pub reward: &'a (dyn Fn(&[Drawn]) -> Result<Vec<f64>> + Sync),
+    /// Answers as they should be, for [`Online::sft_coefficient`].
+    pub sft: &'a [Row],
 }
 
 /// An answer that wants a score.
@@ -141,19 +167,6 @@ pub struct Run<'a> {
     pub critic: Option<Learner>,
 }
 
-/// What was drawn and is known of it, in the order of rows.
-struct Rollouts {
-    drawn: Vec<Drawn>,
-    rows: Vec<Row>,
-    scores: Vec<f64>,
-    /// What was taken from them.
-    baseline: f64,
-    experience: Vec<Experience>,
-    worth: Vec<Worth>,
-    metrics: Metrics,
-    divergence: f64,
-}
-
 impl<'a> Run<'a> {
     /// # Errors
     /// As a tensor operation fails.
@@ -179,15 +192,8 @@ impl<'a> Run<'a> {
     /// not have the same probabilities; `Interrupted`.
     pub fn update(&mut self, on: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<ControlFlow<()>> {
         let rollouts = self.rollouts(on)?;
-        let Online { most_divergence, adaptive, .. } = *self.settings;
-        if rollouts.divergence.is_nan() || rollouts.divergence > most_divergence {
-            return Err(Error::invalid(format!(
-                "update {}: the policy's answers have a divergence of {:.1} from where it began, more than {most_divergence}",
-                self.state.update + 1,
-                rollouts.divergence
-            ))
-            .hint("the last checkpoint is kept; a higher --beta or a lower rate holds it nearer"));
-        }
+        self.stands(&rollouts)?;
+        let adaptive = self.settings.adaptive;
         self.state.baseline = Some(rollouts.baseline);
         let mut metrics = rollouts.metrics.clone();
         metrics.extend(self.learn(&rollouts)?);
@@ -201,13 +207,32 @@ impl<'a> Run<'a> {
         Ok(on(Event::Updated { update: self.state.update, metrics, samples }))
     }
 
-    /// The prompts of an update: all of them in an order of each round's own.
-    fn chosen(&self) -> Vec<usize> {
-        let (all, wanted) = (self.prompts.len(), self.settings.prompts);
-        let from = self.state.update * wanted;
+    /// Refuses to learn from a policy that has gone too far, or says but one thing.
+    fn stands(&self, rollouts: &Rollouts) -> Result<()> {
+        let Online { most_divergence, least_entropy, .. } = *self.settings;
+        let Rollouts { divergence, entropy, .. } = *rollouts;
+        let number = self.state.update + 1;
+        if divergence.is_nan() || divergence > most_divergence {
+            return Err(Error::invalid(format!(
+                "update {number}: the policy's answers have a divergence of {divergence:.1} from where it began, more than \
+                 {most_divergence}"
+            ))
+            .hint("a higher --beta or a lower rate holds it nearer; --most-kl lets it go further"));
+        }
+        if entropy < least_entropy {
+            return Err(Error::invalid(format!(
+                "update {number}: the policy has collapsed: its tokens have an entropy of {entropy:.4}, less than {least_entropy}"
+            ))
+            .hint("a higher --beta or a lower rate keeps it from saying but one thing; --least-entropy lets it"));
+        }
+        Ok(())
+    }
+
+    /// So many of `all`, from the one numbered `from` on: all of them in an order of each round's own.
+    fn in_rounds(&self, all: usize, from: usize, wanted: usize, stream: u64) -> Vec<usize> {
         let in_round = |round: usize| {
             let mut order: Vec<usize> = (0..all).collect();
-            SplitMix::new(self.settings.train.seed, PROMPTS + round as u64).shuffle(&mut order);
+            SplitMix::new(self.settings.train.seed, stream + round as u64).shuffle(&mut order);
             order
         };
         let mut rounds: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
@@ -227,7 +252,8 @@ impl<'a> Run<'a> {
             max_tokens: settings.max_tokens,
             seed: settings.train.seed,
         };
-        let chosen = self.chosen();
+        let wanted = settings.prompts;
+        let chosen = self.in_rounds(self.prompts.len(), self.state.update * wanted, wanted, PROMPTS);
         let prompts: Vec<&[u32]> = chosen.iter().map(|&at| &self.prompts[at][..]).collect();
         let number = self.state.update + 1;
         let first = (self.state.update * settings.prompts * settings.num_generations) as u64;
@@ -243,84 +269,21 @@ impl<'a> Run<'a> {
             .collect();
         let rows: Vec<Row> = drawn.iter().map(|drawn| drawn.row.clone()).collect();
         let fixed = Subject { adapter: &*adapter, ..policy.clone() };
-        let old = self.said(&fixed, &rows)?;
         let held = Subject { adapter: self.actors.reference, ..policy.clone() };
-        let reference = self.said(&held, &rows)?;
+        let said = Said { old: self.said(&fixed, &rows)?, reference: self.said(&held, &rows)? };
         let scores = (self.actors.reward)(&drawn)?;
         if let Some(score) = scores.iter().find(|score| !score.is_finite()) {
             return Err(Error::invalid(format!("an answer has the score {score}")));
         }
-        self.judged(drawn, rows, scores, (old, reference))
+        let drawn = Answers { drawn, rows, scores };
+        Rollouts::of(drawn, said, &self.actors.baseline, settings, &self.state)
     }
 
     /// Log-probabilities of the answers' tokens.
     fn said(&self, subject: &Subject, rows: &[Row]) -> Result<Vec<Vec<f64>>> {
         let temperature = self.settings.temperature;
-        of_rows(subject, rows, self.settings.train.micro_tokens, &|seen| {
-            numbers(&log_probabilities(seen.model, seen.piece, seen.hidden, temperature)?)
-        })
-    }
-
-    /// Rewards and advantages.
-    fn judged(
-        &self,
-        drawn: Vec<Drawn>,
-        rows: Vec<Row>,
-        scores: Vec<f64>,
-        (old, reference): (Vec<Vec<f64>>, Vec<Vec<f64>>),
-    ) -> Result<Rollouts> {
-        let (settings, beta) = (self.settings, self.state.beta);
-        let ends = |drawn: &Drawn| if drawn.answer.ended { 0.0 } else { settings.missing_eos_penalty };
-        let baseline = self.state.baseline.unwrap_or(moments(&scores).0);
-        let paid: Vec<f64> =
-            drawn.iter().zip(&scores).map(|(drawn, score)| score - baseline - ends(drawn)).collect();
-        let divergences: Vec<Vec<f64>> = old
-            .iter()
-            .zip(&reference)
-            .map(|(p, q)| p.iter().zip(q).map(|(&p, &q)| settings.estimator.of(p, q)).collect())
-            .collect();
-        let (mut advantages, mut worth) = (Vec::new(), Vec::new());
-        match &self.actors.baseline {
-            Baseline::Critic { subject, head, gamma, lambda, .. } => {
-                let values = of_rows(subject, &rows, settings.train.micro_tokens, &|seen| {
-                    numbers(&critic::values(head, seen.piece, seen.hidden)?)
-                })?;
-                for ((values, divergence), paid) in values.into_iter().zip(&divergences).zip(&paid) {
-                    let mut rewards: Vec<f64> = divergence.iter().map(|kl| -beta * kl).collect();
-                    if let Some(last) = rewards.last_mut() {
-                        *last += paid;
-                    }
-                    let (one, returns) = gae(&rewards, &values, *gamma, *lambda);
-                    advantages.push(one);
-                    worth.push(Worth { values, returns });
-                }
-                // Over all tokens of the rollout together.
-                let mut all = advantages.concat();
-                whiten(&mut all, Mean::Removed);
-                let mut all = all.into_iter();
-                for one in &mut advantages {
-                    one.iter_mut().zip(&mut all).for_each(|(place, value)| *place = value);
-                }
-            }
-            Baseline::Group { scaled } => {
-                for (group, drawn) in
-                    paid.chunks(settings.num_generations).zip(drawn.chunks(settings.num_generations))
-                {
-                    for (advantage, drawn) in within_group(group, *scaled).into_iter().zip(drawn) {
-                        advantages.push(vec![advantage; drawn.answer.ids.len()]);
-                    }
-                }
-            }
-        }
-        let metrics = objective_metrics(&drawn, &scores, &divergences, &old, beta, &worth);
-        let divergence = metrics.get("objective/kl").copied().unwrap_or(0.0);
-        let experience = old
-            .into_iter()
-            .zip(reference)
-            .zip(advantages)
-            .map(|((old, reference), advantages)| Experience { old, reference, advantages })
-            .collect();
-        Ok(Rollouts { drawn, rows, scores, baseline, experience, worth, metrics, divergence })
+        let of = |seen: &Seen| of_answers(seen, temperature);
+        Ok(look(subject, rows, self.settings.train.micro_tokens, &of, &mut |_, _| true)?.unwrap_or_default())
     }
 
     /// Goes through what was drawn; means over all steps.
@@ -335,6 +298,7 @@ impl<'a> Run<'a> {
             reduction: *reduction,
         };
         let policy = Subject { objective: &objective, ..self.actors.policy.clone() };
+        let plain = Subject { objective: &NextTokens, ..self.actors.policy.clone() };
         let rate = train.rate(self.state.update, *updates);
         let (mut sums, mut steps) = (Metrics::new(), 0);
         for epoch in 0..*epochs {
@@ -343,7 +307,16 @@ impl<'a> Run<'a> {
             SplitMix::new(train.seed, stream).shuffle(&mut order);
             for chosen in order.chunks(rollouts.rows.len().div_ceil(*mini_batches).max(1)) {
                 let number = self.state.update * epochs * mini_batches + steps;
-                let learned = self.learner.update(&policy, &rollouts.rows, chosen, train, (number, rate))?;
+                let sft = self.sft_rows(number, chosen.len());
+                let beside = Beside {
+                    subject: &plain,
+                    rows: self.actors.sft,
+                    chosen: &sft,
+                    weight: self.settings.sft_coefficient,
+                };
+                let beside = (!sft.is_empty()).then_some(&beside);
+                let at = (number, rate);
+                let learned = self.learner.update(&policy, &rollouts.rows, chosen, beside, train, at)?;
                 self.check(&learned, steps == 0)?;
                 add(&mut sums, "loss/policy", &learned);
                 if let (Some(learner), Baseline::Critic { subject, head, clip, rate: times, .. }) =
@@ -352,7 +325,8 @@ impl<'a> Run<'a> {
                     let objective = Critic { head, known: &rollouts.worth, clip: *clip };
                     let subject = Subject { objective: &objective, ..subject.clone() };
                     let rate = rate * times;
-                    let learned = learner.update(&subject, &rollouts.rows, chosen, train, (number, rate))?;
+                    let learned =
+                        learner.update(&subject, &rollouts.rows, chosen, None, train, (number, rate))?;
                     if !learned.moved {
                         return Err(no_number("the critic", learned.loss));
                     }
@@ -364,6 +338,15 @@ impl<'a> Run<'a> {
         sums.values_mut().for_each(|sum| *sum /= steps.max(1) as f64);
         sums.insert("lr".to_owned(), rate);
         Ok(sums)
+    }
+
+    /// As many answers as they should be as a step has of the policy's own; none where they count nothing.
+    fn sft_rows(&self, step: usize, wanted: usize) -> Vec<usize> {
+        match self.actors.sft.len() {
+            0 => Vec::new(),
+            _ if self.settings.sft_coefficient == 0.0 => Vec::new(),
+            all => self.in_rounds(all, step * wanted, wanted, SFT),
+        }
     }
 
     fn check(&self, learned: &Learned, first: bool) -> Result<()> {
@@ -393,62 +376,13 @@ fn add(sums: &mut Metrics, name: &str, learned: &Learned) {
     }
 }
 
-/// What `f` says of each target of each row.
-fn of_rows(
-    subject: &Subject,
-    rows: &[Row],
-    micro_tokens: usize,
-    f: &(dyn Fn(&Seen) -> Result<Vec<f64>> + Sync),
-) -> Result<Vec<Vec<f64>>> {
-    let of = |seen: &Seen| -> Result<Vec<(usize, Vec<f64>)>> {
-        let said = f(seen)?;
-        let ranges = targets_of_sequences(seen.piece);
-        Ok(seen.piece.rows.iter().zip(ranges).map(|(&row, range)| (row, said[range].to_vec())).collect())
-    };
-    let found = look(subject, rows, micro_tokens, &of, &mut |_, _| true)?.unwrap_or_default();
-    let mut all: Vec<(usize, Vec<f64>)> = found.into_iter().flatten().collect();
-    all.sort_by_key(|(row, _)| *row);
-    Ok(all.into_iter().map(|(_, said)| said).collect())
-}
-
-/// Under the names that are usual.
-fn objective_metrics(
-    drawn: &[Drawn],
-    scores: &[f64],
-    divergences: &[Vec<f64>],
-    old: &[Vec<f64>],
-    beta: f64,
-    worth: &[Worth],
-) -> Metrics {
-    let mean = |of: &mut dyn Iterator<Item = f64>| {
-        let all: Vec<f64> = of.collect();
-        moments(&all).0
-    };
-    let divergence = mean(&mut divergences.iter().map(|one| one.iter().sum()));
-    let score = mean(&mut scores.iter().copied());
-    let ended = drawn.iter().filter(|drawn| drawn.answer.ended).count();
-    let mut metrics = Metrics::from([
-        ("objective/kl".to_owned(), divergence),
-        ("objective/entropy".to_owned(), mean(&mut old.iter().map(|one| -one.iter().sum::<f64>()))),
-        ("objective/non_score_reward".to_owned(), -beta * divergence),
-        ("objective/rlhf_reward".to_owned(), score - beta * divergence),
-        ("objective/scores".to_owned(), score),
-        ("val/num_eos_tokens".to_owned(), ended as f64),
-        (
-            "val/response_length".to_owned(),
-            mean(&mut drawn.iter().map(|drawn| drawn.answer.ids.len() as f64)),
-        ),
-    ]);
-    if !worth.is_empty() {
-        let returns: Vec<f64> = worth.iter().flat_map(|one| one.returns.iter().copied()).collect();
-        let off: Vec<f64> = worth
-            .iter()
-            .flat_map(|one| one.returns.iter().zip(&one.values).map(|(gain, value)| gain - value))
-            .collect();
-        let explained = 1.0 - moments(&off).1 / moments(&returns).1.max(1e-12);
-        metrics.insert("val/explained_variance".to_owned(), explained);
-    }
-    metrics
+/// Log-probabilities of the tokens of each answer of a piece.
+///
+/// # Errors
+/// As computing them fails.
+pub fn of_answers(seen: &Seen, temperature: f64) -> Result<Vec<Vec<f64>>> {
+    let said = numbers(&log_probabilities(seen.model, seen.piece, seen.hidden, temperature)?)?;
+    Ok(targets_of_sequences(seen.piece).into_iter().map(|range| said[range].to_vec()).collect())
 }
 
 /// The best answer and the worst.

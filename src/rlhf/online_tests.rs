@@ -21,33 +21,45 @@ fn settings(num_generations: usize) -> Online {
         adaptive: None,
         estimator: Estimator::K1,
         missing_eos_penalty: 0.0,
+        score_at: ScoreAt::Eos,
+        whiten_rewards: false,
         clip: (0.2, 0.2),
         epochs: 2,
         mini_batches: 2,
         reduction: Reduction::Tokens,
         most_divergence: 50.0,
+        least_entropy: 0.0,
+        sft_coefficient: 0.0,
         train: TrainConfig { learning_rate: 5e-3, warmup: 0.0, eps: 1e-5, ..TrainConfig::default() },
     }
 }
 
 /// Runs the bandit for so many updates; interrupted in the middle and gone on with in new variables where a folder is given.
 fn solve(with_critic: bool, updates: usize, place: Option<&std::path::Path>) -> (Vec<Metrics>, Vec<f32>) {
+    solve_by(&Online { updates, ..settings(if with_critic { 1 } else { 8 }) }, with_critic, place).unwrap()
+}
+
+fn solve_by(
+    settings: &Online,
+    with_critic: bool,
+    place: Option<&std::path::Path>,
+) -> Result<(Vec<Metrics>, Vec<f32>)> {
     // A head that speaks up: the tiny model's own is hardly swayed by anything below it.
     let folder = tiny("llama_untied");
     let weights = candle_core::safetensors::load(folder.join("model.safetensors"), &Device::Cpu).unwrap();
     let head = (&weights["lm_head.weight"] * 4.0).unwrap();
     let louder = BTreeMap::from([("lm_head.weight".to_owned(), head)]);
     let model = Model::load_over(&folder, &Device::Cpu, louder).unwrap();
-    let settings = Online { updates, ..settings(if with_critic { 1 } else { 8 }) };
+    let updates = settings.updates;
     let parts: Vec<usize> = match place {
         Some(_) => vec![updates / 2, updates],
         None => vec![updates],
     };
     let (mut all, mut values) = (Vec::new(), Vec::new());
     for until in parts {
-        values = bandit(&model, &settings, with_critic, until, place, &mut all);
+        values = bandit(&model, settings, with_critic, until, place, &mut all)?;
     }
-    (all, values)
+    Ok((all, values))
 }
 
 fn bandit(
@@ -57,7 +69,7 @@ fn bandit(
     until: usize,
     place: Option<&std::path::Path>,
     all: &mut Vec<Metrics>,
-) -> Vec<f32> {
+) -> Result<Vec<f32>> {
     let network = &model.transformer;
     let config = AdapterConfig::Lora(Lora::default());
     let trainable = |seed: u64| {
@@ -104,6 +116,7 @@ fn bandit(
         reference: &Bare,
         baseline,
         reward: &reward,
+        sft: &[Row::from_ids(&[50, 60], &[90, 91, 92]), Row::from_ids(&[51, 61], &[93])],
     };
     let prompts: Vec<Vec<u32>> = (0..6).map(|at| vec![50 + at, 60 + at]).collect();
     let mut run = Run::new(actors, &prompts, &[], settings).unwrap();
@@ -123,12 +136,12 @@ fn bandit(
             }
             ControlFlow::Continue(())
         };
-        let _ = run.update(&mut heard).unwrap();
+        let _ = run.update(&mut heard)?;
     }
     if let Some(place) = place {
         run.save(place, &about).unwrap();
     }
-    params.iter().flat_map(|(_, var)| var.flatten_all().unwrap().to_vec1::<f32>().unwrap()).collect()
+    Ok(params.iter().flat_map(|(_, var)| var.flatten_all().unwrap().to_vec1::<f32>().unwrap()).collect())
 }
 
 #[test]
@@ -152,5 +165,31 @@ fn a_run_that_was_interrupted_goes_on_bit_for_bit() {
         let (parts, found) = solve(with_critic, 4, Some(folder.path()));
         assert_eq!(whole, parts);
         assert_eq!(expected, found);
+    }
+}
+
+#[test]
+fn every_switch_of_ppo_still_solves_the_bandit() {
+    let switched = Online {
+        score_at: ScoreAt::AfterEos,
+        whiten_rewards: true,
+        sft_coefficient: 0.1,
+        max_tokens: 4,
+        ..settings(1)
+    };
+    let (metrics, _) = solve_by(&switched, true, None).unwrap();
+    assert!(metrics[49]["objective/scores"] > 0.9, "{:?}", metrics[49]);
+    assert!(metrics[49]["loss/sft"] < metrics[0]["loss/sft"], "{:?}", metrics[49]);
+    assert!(!solve(true, 1, None).0[0].contains_key("loss/sft"), "what counts nothing is not computed");
+}
+
+#[test]
+fn a_policy_that_collapses_or_runs_away_is_stopped() {
+    for (settings, what) in [
+        (Online { least_entropy: 1.0, ..settings(8) }, "has collapsed"),
+        (Online { most_divergence: 0.5, ..settings(8) }, "divergence"),
+    ] {
+        let stopped = solve_by(&settings, false, None).unwrap_err().to_string();
+        assert!(stopped.contains(what) && stopped.contains("update "), "{stopped}");
     }
 }

@@ -13,6 +13,8 @@ use crate::error::{Error, Result};
 use crate::models::{Batch, Transformer};
 use crate::nn::{Adapter, KvCache, Pass};
 use crate::random::SplitMix;
+use crate::text::tokenizer::Tokenizer;
+use crate::train::end_of_turn;
 
 /// Keeps the numbers that answers are drawn from apart from those of other uses of one seed.
 const ANSWERS: u64 = 0x616e_7377_6572_0000;
@@ -97,6 +99,26 @@ impl Rollout<'_> {
         Ok(answers)
     }
 
+    /// An answer to each of `prompts`, so many at a time; otherwise as [`Self::answers`].
+    ///
+    /// # Errors
+    /// As that.
+    pub fn in_parts<P: AsRef<[u32]>>(
+        &self,
+        prompts: &[P],
+        together: usize,
+        first: u64,
+        on: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<Vec<Answer>> {
+        let mut all = Vec::with_capacity(prompts.len());
+        for part in prompts.chunks(together.max(1)) {
+            let before = all.len();
+            let answers = self.answers(part, 1, first + before as u64, on)?;
+            all.extend(answers.into_iter().map(|one| Answer { prompt: before + one.prompt, ..one }));
+        }
+        Ok(all)
+    }
+
     fn logits(&self, hidden: &Tensor) -> Result<Vec<Vec<f32>>> {
         let logits = self.network.logits(hidden)?.to_vec2::<f32>()?;
         match logits.iter().flatten().all(|logit| logit.is_finite()) {
@@ -105,6 +127,15 @@ impl Rollout<'_> {
                 .hint("train with a lower learning rate, or a higher price of divergence")),
         }
     }
+}
+
+/// Tokens that end an answer, whichever the model was taught to end with.
+pub fn end_tokens(tokenizer: &Tokenizer) -> Vec<u32> {
+    let mut stop = tokenizer.eos().to_vec();
+    stop.extend(end_of_turn(tokenizer));
+    stop.sort_unstable();
+    stop.dedup();
+    stop
 }
 
 /// A token drawn from `softmax(logits / temperature)`.

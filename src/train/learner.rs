@@ -17,6 +17,15 @@ pub struct Learner {
     optimiser: AdamW,
 }
 
+/// What is learned in the same update: something else of the same parameters.
+pub struct Beside<'a> {
+    pub subject: &'a Subject<'a>,
+    pub rows: &'a [Row],
+    pub chosen: &'a [usize],
+    /// What its loss counts.
+    pub weight: f64,
+}
+
 /// What came of an update.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Learned {
@@ -35,7 +44,8 @@ impl Learner {
         Ok(Self { optimiser: AdamW::new(params)? })
     }
 
-    /// Moves the parameters of `subject` by those of `rows` that are `chosen`, at `rate`. `number` decides what dropout draws.
+    /// Moves the parameters of `subject` by those of `rows` that are `chosen`, and by what is `beside` them, at `rate`. `number`
+    /// decides what dropout draws. The loss of what is beside comes as the metric `loss/sft`, as it is without its weight.
     ///
     /// # Errors
     /// As the network fails.
@@ -44,12 +54,23 @@ impl Learner {
         subject: &Subject,
         rows: &[Row],
         chosen: &[usize],
+        beside: Option<&Beside>,
         config: &TrainConfig,
         (number, rate): (usize, f64),
     ) -> Result<Learned> {
         let network = Network::new(subject, rows, None);
-        let (Gathered { loss, metrics }, gradients) = network.gather(chosen, config, number)?;
-        let norm = if loss.is_finite() { gradients.norm()? } else { f64::NAN };
+        let (Gathered { loss, mut metrics }, mut gradients) = network.gather(chosen, 1.0, config, number)?;
+        let mut is_number = loss.is_finite();
+        if let Some(Beside { subject, rows, chosen, weight }) = beside.filter(|_| is_number) {
+            let network = Network::new(subject, rows, None);
+            let (also, more) = network.gather(chosen, *weight, config, number)?;
+            is_number = also.loss.is_finite();
+            if is_number {
+                gradients.add(more)?;
+            }
+            metrics.insert("loss/sft".to_owned(), also.loss / weight);
+        }
+        let norm = if is_number { gradients.norm()? } else { f64::NAN };
         let moved = norm.is_finite();
         if moved {
             self.optimiser.update(subject, &gradients, norm, rate, config)?;

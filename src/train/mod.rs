@@ -76,7 +76,7 @@ pub use config::TrainConfig;
 pub use curve::{CURVE, curve, ticks};
 pub use data::{Data, Kind, Reading, Style, TooLong, end_of_turn, ids_of_text};
 pub use judged::{Judgements, LeftOut};
-pub use learner::{Learned, Learner};
+pub use learner::{Beside, Learned, Learner};
 pub use network::look;
 pub use objective::{Classes, Measured, Metrics, NextTokens, Objective, Seen};
 pub use report::{Begun, Event, LOG, Step, Validated, events};
@@ -271,7 +271,8 @@ impl<'a> Trainer<'a> {
     fn step(&mut self, on: OnEvent) -> Result<bool> {
         let (started, number, of) = (Instant::now(), self.state.step, self.steps());
         let chosen = self.rows_of(number);
-        let (Gathered { loss, metrics }, gradients) = self.network.gather(&chosen, self.config, number)?;
+        let (Gathered { loss, metrics }, gradients) =
+            self.network.gather(&chosen, 1.0, self.config, number)?;
         self.state.step += 1;
         let tokens: usize = chosen.iter().map(|&row| self.rows.all()[row].ids.len()).sum();
         self.state.tokens += tokens as u64;

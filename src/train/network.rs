@@ -88,10 +88,12 @@ impl<'a> Network<'a> {
         objective.measure(&Seen { model, adapter, piece: micro, rows: self.data, hidden: &hidden, mode })
     }
 
-    /// The loss over the rows numbered `chosen` and its gradients, piece by piece; of no use where the loss is no number.
+    /// `weight` times the loss over the rows numbered `chosen` and its gradients, piece by piece; of no use where the loss is no
+    /// number.
     pub fn gather(
         &self,
         chosen: &[usize],
+        weight: f64,
         config: &TrainConfig,
         number: usize,
     ) -> Result<(Gathered, Gradients)> {
@@ -106,7 +108,7 @@ impl<'a> Network<'a> {
                 let mode = Mode::Train { seed: config.seed, step: number as u64, micro_batch };
                 let share = objective.targets(part) as f64 / targets as f64;
                 let Measured { loss, metrics } = self.measure(part, mode)?;
-                let loss = (loss * share)?;
+                let loss = (loss * (weight * share))?;
                 let value = f64::from(loss.to_scalar::<f32>()?);
                 let gradients = match value.is_finite() {
                     true => Gradients::of(params, &mut loss.backward()?)?,
@@ -161,8 +163,9 @@ impl<'a> Network<'a> {
     }
 }
 
-/// What `f` makes of the hidden states of all `rows`, piece by piece and without learning from them; `None` when `on`, told before
-/// each piece which of how many it is, breaks off.
+/// What `f` makes of the hidden states of all `rows`, piece by piece and without learning from them: it says something of each
+/// row of a piece, and what it said comes back in the order of `rows`. `None` when `on`, told before each piece which of how many
+/// it is, breaks off.
 ///
 /// # Errors
 /// The first that `f` fails with, and as the network fails.
@@ -170,25 +173,28 @@ pub fn look<T: Send>(
     subject: &Subject,
     rows: &[Row],
     micro_tokens: usize,
-    f: &(dyn Fn(&Seen) -> Result<T> + Sync),
+    f: &(dyn Fn(&Seen) -> Result<Vec<T>> + Sync),
     on: &mut dyn FnMut(usize, usize) -> bool,
 ) -> Result<Option<Vec<T>>> {
     let network = Network::new(subject, rows, None);
     let mut order: Vec<usize> = (0..rows.len()).collect();
     order.sort_by_key(|&row| rows[row].ids.len());
     let pieces = micros(rows, &order, micro_tokens);
-    let (mut all, of) = (Vec::new(), pieces.len());
+    let (mut all, of) = (Vec::with_capacity(rows.len()), pieces.len());
     for (at, piece) in pieces.into_iter().enumerate() {
         if !on(at, of) {
             return Ok(None);
         }
-        all.extend(side_by_side(&network.parts(piece, false), |_, part| {
+        let parts = side_by_side(&network.parts(piece, false), |_, part| {
             let hidden = network.hidden(part, Mode::Eval)?.detach();
             let Subject { model, adapter, .. } = *subject;
-            f(&Seen { model, adapter, piece: part, rows, hidden: &hidden, mode: Mode::Eval })
-        })?);
+            let said = f(&Seen { model, adapter, piece: part, rows, hidden: &hidden, mode: Mode::Eval })?;
+            Ok(part.rows.iter().copied().zip(said).collect::<Vec<_>>())
+        })?;
+        all.extend(parts.into_iter().flatten());
     }
-    Ok(Some(all))
+    all.sort_by_key(|(row, _)| *row);
+    Ok(Some(all.into_iter().map(|(_, said)| said).collect()))
 }
 
 /// What `f` makes of each part, given its number: one part has all threads, several have one each. Threads that go through the

@@ -83,6 +83,17 @@ impl Row {
         }
     }
 
+    /// The ids that are read before the first that is learned.
+    pub fn prompt(&self) -> &[u32] {
+        let labels = match &self.target {
+            Target::Tokens(labels) => labels,
+            Target::Preference(preference) => &preference.labels,
+            Target::Class(_) => return &self.ids,
+        };
+        let end = labels.iter().position(|label| *label != IGNORE).unwrap_or(self.ids.len());
+        &self.ids[..end]
+    }
+
     /// Tokens of the longest of them.
     pub fn longest(&self) -> usize {
         self.sequences().iter().map(|sequence| sequence.len()).max().unwrap_or(0)

@@ -97,7 +97,7 @@ fn a_step_has_the_same_gradient_in_any_number_of_pieces() {
         let config = TrainConfig { micro_tokens, batch_size: 8, ..config() };
         let trainer = Trainer::new(&subject, &rows, &config, None).unwrap();
         let (Gathered { loss, .. }, gradients) =
-            trainer.network.gather(&[0, 1, 2, 3, 4, 5, 6, 7], &config, 0).unwrap();
+            trainer.network.gather(&[0, 1, 2, 3, 4, 5, 6, 7], 1.0, &config, 0).unwrap();
         let values = gradients.iter().map(|g| g.unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap());
         (loss, values.collect::<Vec<_>>().concat())
     };

@@ -11,7 +11,7 @@ use crate::run::{Folder, Ran};
 use crate::{golden, tiny};
 
 /// Every command, as it is typed.
-const COMMANDS: [&[&str]; 66] = [
+const COMMANDS: [&[&str]; 68] = [
     &["quickstart"],
     &["ingest"],
     &["ask"],
@@ -60,6 +60,7 @@ const COMMANDS: [&[&str]; 66] = [
     &["rlhf", "dpo"],
     &["rlhf", "ppo"],
     &["rlhf", "grpo"],
+    &["rlhf", "rate"],
     &["use"],
     &["modes"],
     &["adapters", "list"],
@@ -73,6 +74,7 @@ const COMMANDS: [&[&str]; 66] = [
     &["eval", "qa"],
     &["experiment", "import"],
     &["eval", "retrieval"],
+    &["eval", "reward"],
     &["tune-fusion"],
     &["calibrate"],
     &["verify"],

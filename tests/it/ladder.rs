@@ -323,3 +323,59 @@ fn what_is_wrong_with_a_comparison_is_named() {
     folder.write("train.jsonl", "{\"text\": \"balo\", \"label\": \"seas\"}\n");
     assert!(complaint(&folder, &["compare", "task.toml"]).contains("is no choice"));
 }
+
+#[test]
+fn rungs_that_learn_from_judgements_are_judged_by_what_they_did_not_learn_from() {
+    let row = |n: usize| {
+        let prompt = [word(n % 7 + 100), word(n % 31 + 140)].join(" ");
+        let (good, bad) = (word(n % 11), word(n % 11 + 30));
+        json!({ "prompt": prompt, "chosen": format!("{good} {}", word(n % 5 + 60)),
+            "rejected": format!("{bad} {}", word(n % 5 + 60)) })
+    };
+    let rows = |from: usize, to: usize| (from..to).map(|n| format!("{}\n", row(n))).collect::<String>();
+    let data = "input = \"prompt\"\nanswer = \"chosen\"\n";
+    let task = format!(
+        "task = \"generate\"\nmodel = \"{}\"\nrungs = [\"zero-shot\", \"sft\", \"dpo\", \"ppo\"]\nmax_tokens = 3\n\
+         [train]\nfile = \"judged.jsonl\"\n{data}[test]\nfile = \"test.jsonl\"\n{data}[preferences]\nfile = \"judged.jsonl\"\n\
+         [options]\nall = [\"--steps\", \"4\"]\n\
+         ppo = [\"--updates\", \"2\", \"--prompts\", \"4\", \"--max-tokens\", \"3\", \"--least-entropy\", \"0\"]\n",
+        model("llama")
+    );
+    let files = [("task.toml", task.as_str()), ("judged.jsonl", &rows(0, 48)), ("test.jsonl", &rows(48, 60))];
+    let folder = Folder::with(&files);
+    let ran = folder.ok(&["compare", "task.toml"]);
+    let order: Vec<&str> = ran.err.lines().filter_map(|line| line.strip_prefix("training ")).collect();
+    assert_eq!(order, ["judge ...", "sft ...", "dpo ...", "reward ...", "ppo ..."]);
+    let outcome_ = outcome(&folder);
+    assert_eq!(outcome_["metric"]["name"], "win rate");
+    let steps = outcome_["steps"].as_array().unwrap();
+    for step in steps {
+        assert_eq!(step["state"]["is"], "measured", "{step:#}");
+        assert!((0.0..=1.0).contains(&step["score"]["mean"].as_f64().unwrap()));
+    }
+    let spent = |at: usize| steps[at]["cost"]["core_seconds"].as_f64().unwrap();
+    assert!(
+        spent(2) > spent(1) && spent(3) > spent(1),
+        "what comes before is paid for as well: {outcome_:#}"
+    );
+    assert!(outcome_["remarks"].to_string().contains("it is no person"));
+    let again = folder.ok(&["compare", "task.toml"]);
+    assert!(!again.err.contains("training"), "{again:#?}");
+    let planned = folder.ok(&["compare", "task.toml", "--dry-run", "--out", "elsewhere"]).out;
+    assert!(planned.contains("ppo"), "{planned}");
+
+    let text = fs::read_to_string(folder.at("task.toml")).unwrap();
+    folder.write("task.toml", &text.replace("[preferences]\nfile = \"judged.jsonl\"\n", ""));
+    assert!(
+        complaint(&folder, &["compare", "task.toml"]).contains("`sft` wants answers that somebody compared")
+    );
+    folder.write("task.toml", &text.replace("\"generate\"", "\"classify\"").replace("[\"zero-shot\", ", "["));
+    assert!(complaint(&folder, &["compare", "task.toml"]).contains("preferences are for what is written"));
+    // A win rate without a comparison: any reward model, under its name.
+    let prompts = "task = \"generate\"\nmetrics = [\"win rate\"]\ndata = { file = \"test.jsonl\", input = \"prompt\", \
+                   answer = \"chosen\" }\n";
+    folder.write("bare.toml", prompts);
+    assert!(
+        complaint(&folder, &["experiment", "run", "bare.toml"]).contains("`win rate` wants a reward model")
+    );
+}

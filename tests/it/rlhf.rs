@@ -1,11 +1,14 @@
 //! `incontext rlhf`: learning which answer is better, with the real binary on a tiny model.
 
 use std::fs;
+use std::io::Write;
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
+use crate::defaults;
 use crate::golden::tiny;
-use crate::run::Folder;
+use crate::run::{Folder, Ran};
 use crate::tiny::word;
 
 /// Of two answers the one with a word of the first eleven is better.
@@ -14,7 +17,8 @@ fn data(rows: usize) -> String {
         let prompt = [word(n % 7 + 100), word(n % 31 + 140)].join(" ");
         let (good, bad) = (word(n % 11), word(n % 11 + 30));
         json!({ "prompt": prompt, "chosen": format!("{good} {}", word(n % 5 + 60)),
-            "rejected": format!("{bad} {}", word(n % 5 + 60)), "split": if n.is_multiple_of(4) { "val" } else { "train" } })
+            "rejected": format!("{bad} {}", word(n % 5 + 60)), "split": if n.is_multiple_of(4) { "val" } else { "train" },
+            "source": if n.is_multiple_of(3) { "forum" } else { "desk" } })
     };
     (0..rows).map(|n| format!("{}\n", row(n))).collect()
 }
@@ -65,6 +69,44 @@ fn a_reward_model_tells_better_answers_it_has_not_seen() {
         serde_json::from_slice(&fs::read(folder.at(".incontext/adapters/judge/incontext.json")).unwrap())
             .unwrap();
     assert_eq!(about["labels"], json!(["reward"]));
+    // The level of its scores, of the model as it is.
+    assert!(about["reward"]["answers"].as_u64().unwrap() > 10 && about["reward"]["policy"].is_null());
+    assert!(
+        about["reward"]["mean"].is_f64() && about["reward"]["standard_deviation"].as_f64().unwrap() > 0.0
+    );
+
+    let eval = ["eval", "reward", "--adapter", "judge", "--data", "judged.jsonl", "--model", &model];
+    let more = ["--split", "val", "--by", "source", "--plot", "sure.svg", "--rows", "scores.jsonl", "--json"];
+    let told = folder.ok(&[&eval[..], &more].concat()).json();
+    let report = &told["report"];
+    assert_eq!((&report["all"]["pairs"], &told["data"]["rows"]), (&json!(16), &json!(16)));
+    assert_eq!(report["all"]["accuracy"]["mean"].as_f64().unwrap(), right, "as in training");
+    assert_eq!(report["groups"][0]["group"], "desk");
+    assert_eq!(report["groups"].as_array().unwrap().len(), 2);
+    assert!(fs::read_to_string(folder.at("sure.svg")).unwrap().contains("Expected calibration error"));
+    let scores = fs::read_to_string(folder.at("scores.jsonl")).unwrap();
+    let first: Value = serde_json::from_str(scores.lines().next().unwrap()).unwrap();
+    assert!(scores.lines().count() == 16 && first["scores"].as_array().unwrap().len() == 2, "{scores}");
+    let shown = folder.ok(&[&eval[..], &["--by", "source"]].concat()).out;
+    assert!(
+        shown.contains("forum") && shown.contains("accuracy, %") && shown.contains("calibration"),
+        "{shown}"
+    );
+
+    let complaint = |args: &[&str]| {
+        let ran = folder.run(args);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""), "{ran:#?}");
+        ran.err
+    };
+    let said = complaint(&[&eval[..], &["--by", "nobody"]].concat());
+    assert!(said.contains("line 1") && said.contains("no `nobody` in it"), "{said}");
+    let said = complaint(&["classify", "--adapter", "judge", "--model", &model, &word(3)]);
+    assert!(said.contains("gives a score, and tells no classes apart"), "{said}");
+    let untaught = ["--steps", "1", "--out", "policy", "--model", &model];
+    folder.ok(&[&["rlhf", "dpo", "--data", "judged.jsonl", "--plain"][..], &untaught].concat());
+    let said =
+        complaint(&["eval", "reward", "--adapter", "policy", "--data", "judged.jsonl", "--model", &model]);
+    assert!(said.contains("gives no score"), "{said}");
 }
 
 #[test]
@@ -145,6 +187,9 @@ fn policies_learn_from_their_own_answers_by_either_way() {
         ];
         fixed.iter().chain(more).map(|word| (*word).to_owned()).collect()
     };
+    let answer = json!({ "prompt": word(100), "completion": word(3) });
+    fs::write(folder.at("answers.jsonl"), answer.to_string()).unwrap();
+    let switches = ["--sft-data", "answers.jsonl", "--whiten-rewards", "--score-at", "after-eos"];
     let short = [
         "--updates",
         "4",
@@ -158,9 +203,10 @@ fn policies_learn_from_their_own_answers_by_either_way() {
         "4",
         "--json",
     ];
-    for (what, more, drawn) in
-        [("ppo", &["--prompts", "6"][..], 6.0), ("grpo", &["--prompts", "2", "--num-generations", "4"], 8.0)]
-    {
+    for (what, more, drawn) in [
+        ("ppo", &[&["--prompts", "6"][..], &switches].concat()[..], 6.0),
+        ("grpo", &["--prompts", "2", "--num-generations", "4"], 8.0),
+    ] {
         let args = run(what, what, &[&short[..], more].concat());
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let done = folder.ok(&args).json();
@@ -176,7 +222,9 @@ fn policies_learn_from_their_own_answers_by_either_way() {
         assert!(of(0, "objective/kl").abs() < 1e-6 && of(3, "objective/kl") != 0.0, "{metrics:#?}");
         assert_eq!(of(1, "episode"), 2.0 * drawn);
         assert!((of(0, "val/ratio") - 1.0).abs() < 0.5);
-        assert_eq!(metrics[0]["metrics"]["loss/value"].is_number(), what == "ppo");
+        for of_ppo in ["loss/value", "loss/sft"] {
+            assert_eq!(metrics[0]["metrics"][of_ppo].is_number(), what == "ppo");
+        }
         assert!(read("samples.jsonl").lines().count() == 8 && read("samples.jsonl").contains("\"answer\""));
         let text = word(101);
         folder.ok(&["generate", &text, "--adapter", what, "--model", &model, "--max-tokens", "3"]);
@@ -193,6 +241,8 @@ fn policies_learn_from_their_own_answers_by_either_way() {
         (run("grpo", "more", &["--num-generations", "1"]), "--num-generations has to be at least 2"),
         (run("ppo", "more", &["--temperature", "0"]), "--temperature has to be above 0"),
         (run("ppo", "more", &["--held-out", "12"]), "12 are to be held out"),
+        (run("ppo", "more", &["--sft-data", "nothing.jsonl"]), "nothing.jsonl"),
+        (run("ppo", "more", &["--least-entropy", "9"]), "has collapsed"),
     ] {
         let said = complaint(args);
         assert!(said.contains(what), "{said}");
@@ -203,4 +253,96 @@ fn policies_learn_from_their_own_answers_by_either_way() {
     let mut args = run("ppo", "more", &[]);
     args[9] = tiny("llama_untied").to_str().unwrap().to_owned();
     assert!(complaint(args).contains("of another base"));
+}
+
+/// What `incontext rlhf rate ARGS` does where a person types `lines`.
+fn rate(folder: &Folder, args: &[&str], lines: &str) -> Ran {
+    let mut child =
+        folder.command(&[&["rlhf", "rate"], args].concat()).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    Ran::of(child.wait_with_output().unwrap())
+}
+
+#[test]
+fn a_person_ranks_answers_and_a_reward_model_learns_from_the_file() {
+    let (folder, model) = (folder(), model());
+    let row =
+        |n: usize| json!({ "prompt": word(n + 100), "responses": [word(n), word(n + 30), word(n + 60)] });
+    let rows: String = (0..4).map(|n| format!("{}\n", row(n))).collect();
+    fs::write(folder.at("answers.jsonl"), rows).unwrap();
+    let args = ["--answers", "answers.jsonl", "--out", "mine.jsonl"];
+    let ran = rate(&folder, &args, "3 1 2\n1 1 2\nnonsense\n2>1>3\ns\nq\n");
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), ""), "{ran:#?}");
+    assert!(ran.err.contains("1 stands there twice") && ran.err.contains("`n` is no answer"), "{}", ran.err);
+    assert!(ran.err.contains("2 judged, 1 skipped; the same command goes on: mine.jsonl"), "{}", ran.err);
+    let read = || -> Vec<Value> {
+        let text = fs::read_to_string(folder.at("mine.jsonl")).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    // As they were shown: the third was typed first.
+    let shown: Vec<&str> = ran.err.lines().filter_map(|line| line.strip_prefix("[3] ")).collect();
+    assert_eq!((read().len(), &read()[0]["responses"][0]), (2, &json!(shown[0])));
+    assert_eq!(read()[0]["prompt"], word(100));
+    // A line that was cut off does not spoil the next, and nothing is asked twice.
+    let whole = fs::read_to_string(folder.at("mine.jsonl")).unwrap();
+    fs::write(folder.at("mine.jsonl"), whole.trim_end()).unwrap();
+    let ran = rate(&folder, &[&args[..], &["--json"]].concat(), "1 2 3\n3 2 1\n");
+    assert_eq!(ran.json(), json!({ "out": "mine.jsonl", "rated": 2, "skipped": 0, "known": 2 }));
+    assert_eq!(read().len(), 4);
+    let reward = ["rlhf", "reward", "--data", "mine.jsonl", "--out", "judge", "--steps", "2", "--plain"];
+    folder.ok(&[&reward[..], &["--model", &model, "--scale-prompts", "0"]].concat());
+
+    // Answers that are written for it, two different ones.
+    let written = ["--model", &model, "--out", "written.jsonl", "--max-tokens", "4", "--temperature", "2"];
+    let question = word(7);
+    let ran = rate(&folder, &[&[question.as_str()][..], &written].concat(), "2\n");
+    assert_eq!(ran.code, Some(0), "{ran:#?}");
+    let line: Value = serde_json::from_str(&fs::read_to_string(folder.at("written.jsonl")).unwrap()).unwrap();
+    assert_eq!((&line["prompt"], line["responses"].as_array().unwrap().len()), (&json!(question), 2));
+    assert_ne!(line["responses"][0], line["responses"][1]);
+
+    fs::write(folder.at("bad.jsonl"), json!({ "prompt": "a", "responses": ["one"] }).to_string()).unwrap();
+    let ran = rate(&folder, &["--answers", "bad.jsonl", "--out", "x.jsonl"], "");
+    assert!(
+        ran.code == Some(1) && ran.err.contains("line 1") && ran.err.contains("two to nine"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn grounding_is_a_reward_that_nobody_labels() {
+    if defaults::encoder().is_none() || defaults::generator().is_none() {
+        return;
+    }
+    let folder = Folder::with(&[
+        (
+            "work/lease.md",
+            "# Lease\n\nThe lease was signed by Peter Olsen. The lease of the office costs 900 euros.\n",
+        ),
+        ("work/bees.md", "# Bees\n\nA honey bee colony survives the winter on twenty kilograms of honey.\n"),
+    ]);
+    folder.ok(&["ingest", "work", "--quiet"]);
+    let questions = [
+        json!({ "question": "Who signed the lease?", "answers": ["Peter Olsen"] }),
+        json!({ "question": "What does the lease of the office cost?", "answers": ["900 euros"] }),
+        json!({ "question": "Who signed the lease of the bees?", "answers": [] }),
+        json!({ "question": "How much honey does a colony need?", "answers": ["seventy barrels"] }),
+    ];
+    fs::write(folder.at("questions.jsonl"), questions.map(|row| format!("{row}\n")).concat()).unwrap();
+    let args = ["rlhf", "grpo", "--data", "questions.jsonl", "-c", "default", "--out", "grounded", "-k", "1"];
+    let short = ["--updates", "1", "--prompts", "2", "--num-generations", "2", "--max-tokens", "6", "--json"];
+    let ran = folder.ok(&[&args[..], &short].concat());
+    assert!(ran.err.contains("1 questions left out: their answers stand in no passage"), "{}", ran.err);
+    assert_eq!(ran.json()["outcome"]["updates"], 1);
+    let samples = fs::read_to_string(folder.at(".incontext/runs/grounded/samples.jsonl")).unwrap();
+    let sample: Value = serde_json::from_str(samples.lines().next().unwrap()).unwrap();
+    assert!(sample["sample"]["prompt"].as_str().unwrap().contains("lease"), "{sample:#}");
+    let score = sample["sample"]["score"].as_f64().unwrap();
+    assert!((-0.5..=1.5).contains(&score), "{score}");
+    let about = fs::read_to_string(folder.at(".incontext/adapters/grounded/incontext.json")).unwrap();
+    assert!(about.contains("\"template\": \"qa/grounded\""), "asked as it was taught");
+    folder.ok(&["ask", "Who signed the lease?", "--adapter", "grounded", "--quiet"]);
+    let ran = folder.run(&["rlhf", "grpo", "--data", "questions.jsonl", "--out", "x"]);
+    assert!(ran.code == Some(2) && ran.err.contains("--reward"), "{}", ran.err);
 }

@@ -1,6 +1,6 @@
 //! How long rungs would take, from two steps of training and two answers of each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use serde_json::Value;
@@ -15,6 +15,7 @@ use crate::experiment::cache::Cache;
 use crate::experiment::folder::{self, Folder};
 use crate::experiment::ladder::climb::Planned;
 use crate::experiment::ladder::{Climb, Costs, Order, Rung};
+use crate::experiment::metric::Metric;
 use crate::experiment::plan::Plan;
 use crate::experiment::run::Run;
 
@@ -37,9 +38,14 @@ pub struct Estimate {
     pub ask: f64,
 }
 
-/// By name of the rung.
+/// Of a comparison.
 #[derive(Debug, Default)]
-pub struct Estimates(BTreeMap<String, Estimate>);
+pub struct Estimates {
+    /// By name of the rung.
+    rungs: BTreeMap<String, Estimate>,
+    /// To train whoever judges.
+    pub judge: f64,
+}
 
 impl Estimates {
     /// Times a little of each rung; what is there already takes no time.
@@ -60,47 +66,67 @@ impl Estimates {
         let mut estimates = Self::default();
         // A rung with fewer rows is as fast a row as with all.
         let mut known: BTreeMap<String, Timed> = BTreeMap::new();
+        let mut begun: BTreeSet<String> = BTreeSet::new();
+        if let Some(judge) = climb.judge.as_ref().filter(|judge| costs.cost(judge).is_none()) {
+            let home = temporary.path().join("home");
+            let rows = climb.judged.as_ref().map_or(0, |judged| judged.judging);
+            let timed = Timed::of(rows, judge, &Trainer { home: &home, ..*trainer })?;
+            estimates.judge = timed.train(rows);
+        }
         for planned in &climb.rungs {
             let asked = climb.snapshot.asked as f64;
             let mut estimate = Estimate::default();
             match &planned.order {
                 None => estimate.ask = answers.get(&planned.name).copied().unwrap_or(0.0) * asked,
                 Some(order) => {
-                    let rung = planned.rung.to_string();
-                    if !known.contains_key(&rung) {
-                        let home = temporary.path().join("home");
-                        let trainer = Trainer { home: &home, ..*trainer };
-                        known.insert(rung.clone(), Timed::of(planned, order, &trainer)?);
+                    let mut row = 0.0;
+                    for one in order.sequence() {
+                        // A curve's rungs are as fast a row as the rung itself; what learns by updates computes rows as SFT does.
+                        let name = match one == order {
+                            true => planned.rung.to_string(),
+                            false => one.adapter.clone(),
+                        };
+                        let name = if one.is_online() { "sft".to_owned() } else { name };
+                        if !known.contains_key(&name) {
+                            let home = temporary.path().join("home");
+                            let trainer = Trainer { home: &home, ..*trainer };
+                            known.insert(name.clone(), Timed::of(planned.rows, one, &trainer)?);
+                        }
+                        let timed = &known[&name];
+                        row = timed.row;
+                        if costs.cost(one).is_none() && begun.insert(one.adapter.clone()) {
+                            estimate.train += match one.is_online() {
+                                true => timed.updates(&one.args),
+                                false => timed.train(planned.rows),
+                            };
+                        }
                     }
-                    let timed = &known[&rung];
-                    let done = costs.cost(order).is_some();
-                    estimate.train = if done { 0.0 } else { timed.train(planned.rows) };
                     estimate.ask = match planned.rung.is_classifier() {
-                        true => timed.row / 3.0 * asked,
+                        true => row / 3.0 * asked,
                         false if bare.is_finite() => bare * asked,
-                        false => timed.row * asked,
+                        false => row * asked,
                     };
                 }
             }
-            estimates.0.insert(planned.name.clone(), estimate);
+            estimates.rungs.insert(planned.name.clone(), estimate);
         }
         Ok(estimates)
     }
 
     pub fn of_rung(&self, name: &str) -> Estimate {
-        self.0.get(name).copied().unwrap_or_default()
+        self.rungs.get(name).copied().unwrap_or_default()
     }
 
     /// Seconds of all.
     pub fn total(&self) -> f64 {
-        self.0.values().map(|one| one.train + one.ask).sum()
+        self.judge + self.rungs.values().map(|one| one.train + one.ask).sum::<f64>()
     }
 
     /// The rungs that would go beyond the minutes there are, and why: in the order of the ladder, those of the curve last.
     pub fn beyond(&self, climb: &Climb) -> BTreeMap<String, String> {
         let mut beyond = BTreeMap::new();
         let Some(minutes) = climb.task.minutes else { return beyond };
-        let mut spent = 0.0;
+        let mut spent = self.judge;
         for planned in &climb.rungs {
             let one = self.of_rung(&planned.name);
             let takes = one.train + one.ask;
@@ -137,10 +163,10 @@ struct Timed {
 }
 
 impl Timed {
-    fn of(planned: &Planned, order: &Order, trainer: &Trainer) -> Result<Self> {
+    fn of(rows: usize, order: &Order, trainer: &Trainer) -> Result<Self> {
         let is_fitted = order.is_fitted();
         let reads_once = is_fitted || order.args[1] == "head";
-        let rows = planned.rows.min(if is_fitted { ROWS } else { STEPS * BATCH });
+        let rows = rows.min(if is_fitted { ROWS } else { STEPS * BATCH });
         let (args, said) = shortened(&trainer.on_its_device(order.args.clone()), rows, is_fitted);
         let start = Instant::now();
         let printed = match trainer.run(&args)? {
@@ -174,6 +200,23 @@ impl Timed {
             more_steps: if said.sweeps { SWEEP } else { 0 },
             reads_once,
         })
+    }
+
+    /// Updates of a policy that learns from its own answers, as `args` have it: each answer is drawn and looked at four times (by the
+    /// policy, its reference, the reward model and the critic), and learned from by policy and critic.
+    fn updates(&self, args: &[String]) -> f64 {
+        let of = |flag: &str, usual: f64| {
+            let at = args.iter().position(|arg| arg == flag);
+            at.and_then(|at| args.get(at + 1)?.parse().ok()).unwrap_or(usual)
+        };
+        let (usual, learners) = match args[1] == "ppo" {
+            true => ([32.0, 1.0, 4.0], 2.0),
+            false => ([4.0, 8.0, 1.0], 1.0),
+        };
+        let [prompts, copies, epochs] = usual;
+        let answers = of("--prompts", prompts) * of("--num-generations", copies);
+        let a_row = self.row * (learners * of("--inner-epochs", epochs) + 5.0 / 3.0);
+        self.once + of("--updates", 40.0) * answers * a_row
     }
 
     fn train(&self, rows: usize) -> f64 {
@@ -213,8 +256,8 @@ fn shortened(args: &[String], rows: usize, is_fitted: bool) -> (Vec<String>, Sai
                 rest.next();
                 short.extend(["--out".to_owned(), NAME.to_owned()]);
             }
-            // What is tried on held-out rows is tried again in the run.
-            "--validation" | "--validation-split" | "--validation-share" | "--patience"
+            // Where it begins is not there yet, and as fast; what is tried on held-out rows is tried again in the run.
+            "--from" | "--validation" | "--validation-split" | "--validation-share" | "--patience"
             | "--validate-every" => {
                 rest.next();
             }
@@ -244,6 +287,9 @@ fn answers(
     }
     let mut experiment = climb.experiment(&prompted);
     experiment.data.limit = Some(ANSWERS);
+    // Who is to judge is not there yet, and takes no time beside an answer.
+    experiment.run.reward = None;
+    experiment.metrics.retain(|metric| *metric != Metric::WinRate);
     let mut folder = Folder::open(&dir.join("answers"))?;
     let mut plan = Plan::new(experiment, resources)?;
     plan.settle(resources, &folder)?;

@@ -17,7 +17,7 @@ use crate::train::CHECKPOINT;
 /// How often a process is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Runs `incontext tune` over the folder `home`.
+/// Runs `incontext tune` and `incontext rlhf` over the folder `home`.
 pub struct Trainer<'a> {
     pub home: &'a Path,
     pub interrupt: &'a Interrupt,
@@ -35,6 +35,10 @@ impl Trainer<'_> {
             && self.home.join("runs").join(&order.adapter).join(CHECKPOINT).exists();
         let entry = Entry { key: order.key.clone(), cost: None, error: None };
         let args = match goes_on {
+            true if order.is_online() => {
+                let args = self.on_its_device(order.args.clone());
+                args.into_iter().chain(["--resume".to_owned()]).collect()
+            }
             true => ["tune", "resume", &order.adapter, "--json"].map(str::to_owned).to_vec(),
             false => {
                 // What was trained under another key is no use.

@@ -6,6 +6,7 @@ use crate::classify::Trained;
 use crate::cli::load::{self, check_base};
 use crate::cli::settings::{Key, Setting, Settings, Source};
 use crate::cli::tuned::{Adapted, chosen};
+use crate::engine::rlhf;
 use crate::engine::tune::Job;
 use crate::error::Result;
 use crate::hub;
@@ -62,7 +63,7 @@ fn others(used: &str, settings: &Settings, report: &mut Report) {
     }
 }
 
-/// What `tune resume` would go on with.
+/// What was begun and not finished.
 fn runs(settings: &Settings, report: &mut Report) {
     let entries = std::fs::read_dir(settings.home.dir().join("runs")).into_iter().flatten().flatten();
     let mut folders: Vec<_> = entries.map(|entry| entry.path()).collect();
@@ -70,6 +71,13 @@ fn runs(settings: &Settings, report: &mut Report) {
     for folder in folders.iter().filter(|folder| folder.join(CHECKPOINT).exists()) {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         let subject = format!("run {name}");
+        if let Ok(job) = rlhf::Job::read(folder) {
+            let what = format!("{} on `{}`", job.method.name(), job.model);
+            let found = format!("{what}, not finished, unless it is at work just now");
+            let go_on = format!("the same incontext rlhf {} --out {name} with --resume", job.method.name());
+            report.note(subject, found, Some(go_on));
+            continue;
+        }
         match Job::read(folder) {
             Ok(job) => {
                 let what = format!("{} on `{}`", job.method.name(), job.model);

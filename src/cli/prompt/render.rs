@@ -127,7 +127,7 @@ fn passages(
         k: command.k.map(usize::from),
         places: &settings.places,
     };
-    ask.passages(question, parameters)
+    Ok(ask.passages(question, parameters)?.iter().map(|hit| Shown::from(&hit.passage)).collect())
 }
 
 fn as_json(

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::time::Instant;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use serde_json::json;
 
@@ -12,14 +13,19 @@ use crate::adapters::{self, About, AdapterConfig, Lora};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::printer::Printer;
 use crate::cli::settings::Settings;
-use crate::cli::tune::{absolute, runs, vacant, weights};
-use crate::cli::{Ending, INTERRUPTED, device};
-use crate::engine::rlhf::{self, Held, Job, Method, Places, Progress, Prompts};
+use crate::cli::tune::{absolute, progress, runs, vacant, weights};
+use crate::cli::{Ending, INTERRUPTED, device, load};
+use crate::engine::rlhf::{self, Held, Job, Method, Places, Progress, Prompts, RewardSource};
+use crate::engine::tune::Documents;
 use crate::error::{Error, Result};
 use crate::models::{self, Model};
 use crate::rlhf::divergence::Adaptive;
+use crate::rlhf::online::ScoreAt;
 use crate::rlhf::policy::Reduction;
 use crate::train::{CHECKPOINT, Metrics};
+
+/// What questions over a collection are laid out by, unless told otherwise.
+const TEMPLATE: &str = "qa/grounded";
 
 /// What both ways are told.
 #[derive(Args)]
@@ -28,8 +34,11 @@ pub struct Shared {
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
     /// Reward model: an adapter of `rlhf reward` on the same model
-    #[arg(long, value_name = "NAME")]
-    reward: String,
+    #[arg(long, value_name = "NAME", required_unless_present = "collection")]
+    reward: Option<String>,
+    /// Instead of a reward model: the rows of --data are questions over this collection, with `answers` or none, and an answer is worth what its passages support of it
+    #[arg(short, long, value_name = "NAME", conflicts_with_all = ["reward", "plain"])]
+    collection: Option<String>,
     /// What to call the adapter
     #[arg(long, value_name = "NAME")]
     out: String,
@@ -60,6 +69,12 @@ pub struct Shared {
     /// Prompts as they stand, without the model's chat layout
     #[arg(long, help_heading = "Prompts")]
     plain: bool,
+    /// Template that questions over a collection are laid out by [default: qa/grounded]
+    #[arg(long, value_name = "NAME|FILE", requires = "collection", help_heading = "Prompts")]
+    prompt: Option<String>,
+    /// Passages that such a prompt shows [default: as many as `ask` shows]
+    #[arg(short, value_name = "K", requires = "collection", help_heading = "Prompts")]
+    k: Option<usize>,
     #[command(flatten)]
     drawing: Drawing,
     #[command(flatten)]
@@ -113,6 +128,15 @@ struct Learning {
     /// Divergence of an answer at which the run is stopped [default: 50]
     #[arg(long, value_name = "KL")]
     most_kl: Option<f64>,
+    /// Entropy of a token at which the run is stopped, having collapsed [default: 0.005]
+    #[arg(long, value_name = "NATS")]
+    least_entropy: Option<f64>,
+    /// Answers as they should be, learned beside the policy's own: JSON Lines of prompt and completion
+    #[arg(long, value_name = "FILE")]
+    sft_data: Option<PathBuf>,
+    /// What those count, a token of theirs beside a token of the policy's own [default: 1]
+    #[arg(long, value_name = "C", requires = "sft_data")]
+    sft_coefficient: Option<f64>,
     /// How far from one the ratio of a token counts [default: 0.2]
     #[arg(long, value_name = "EPSILON")]
     clip: Option<f64>,
@@ -143,6 +167,20 @@ pub struct Ppo {
     /// The critic's rate, in rates of the policy
     #[arg(long, value_name = "TIMES", default_value_t = 5.0)]
     value_rate: f64,
+    /// Scale rewards to a variance of one before advantages are made of them
+    #[arg(long)]
+    whiten_rewards: bool,
+    /// With which token the score is paid
+    #[arg(long, value_enum, default_value_t = At::Eos)]
+    score_at: At,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum At {
+    /// The last
+    Eos,
+    /// The one behind it, as a widely copied trainer has it
+    AfterEos,
 }
 
 #[derive(Args)]
@@ -161,10 +199,17 @@ pub struct Grpo {
 }
 
 pub fn ppo(command: &Ppo, settings: &Settings, printer: &Printer) -> Result<Ending> {
-    let Ppo { shared, gamma, lambda, value_clip, value_rate } = command;
+    let Ppo { shared, gamma, lambda, value_clip, value_rate, whiten_rewards, score_at } = command;
     let method =
         Method::Ppo { gamma: *gamma, lambda: *lambda, value_clip: *value_clip, value_rate: *value_rate };
-    begin(shared, method, |_| (), settings, printer)
+    let more = |job: &mut Job| {
+        job.settings.whiten_rewards = *whiten_rewards;
+        job.settings.score_at = match score_at {
+            At::Eos => ScoreAt::Eos,
+            At::AfterEos => ScoreAt::AfterEos,
+        };
+    };
+    begin(shared, method, more, settings, printer)
 }
 
 pub fn grpo(command: &Grpo, settings: &Settings, printer: &Printer) -> Result<Ending> {
@@ -237,6 +282,9 @@ fn job(shared: &Shared, method: Method, settings: &Settings) -> Result<Job> {
     set(&mut online.mini_batches, learning.mini_batches);
     set(&mut online.beta, learning.beta);
     set(&mut online.most_divergence, learning.most_kl);
+    set(&mut online.least_entropy, learning.least_entropy);
+    let mixed = learning.sft_data.as_ref().map(|_| 1.0);
+    set(&mut online.sft_coefficient, learning.sft_coefficient.or(mixed));
     set(&mut online.clip, learning.clip.map(|clip| (clip, clip)));
     set(&mut online.train.learning_rate, learning.learning_rate);
     set(&mut online.train.micro_tokens, learning.micro_tokens);
@@ -249,7 +297,14 @@ fn job(shared: &Shared, method: Method, settings: &Settings) -> Result<Job> {
         method,
         config,
         from: shared.from.clone(),
-        reward: shared.reward.clone(),
+        reward: match (&shared.reward, &shared.collection) {
+            (Some(name), _) => RewardSource::Model { name: name.clone() },
+            (None, collection) => RewardSource::Grounding {
+                collection: settings.collection(collection.as_deref()),
+                template: shared.prompt.as_deref().unwrap_or(TEMPLATE).to_owned(),
+                k: shared.k,
+            },
+        },
         prompts: Prompts {
             file: absolute(&shared.data)?,
             split: shared.split.clone(),
@@ -257,12 +312,14 @@ fn job(shared: &Shared, method: Method, settings: &Settings) -> Result<Job> {
             held_out: shared.held_out,
             plain: shared.plain,
         },
+        sft: learning.sft_data.as_deref().map(absolute).transpose()?,
         inputs: BTreeMap::new(),
         settings: online,
     })
 }
 
 fn train(shared: &Shared, job: &mut Job, settings: &Settings, printer: &Printer) -> Result<Ending> {
+    let start = Instant::now();
     let (out, folder) = (settings.adapters().place(&shared.out)?, runs(settings, &shared.out));
     let model = weights(&job.model)?.path;
     let from = job.from.as_deref().map(|name| settings.adapters().find(name)).transpose()?;
@@ -272,15 +329,36 @@ fn train(shared: &Shared, job: &mut Job, settings: &Settings, printer: &Printer)
         return Err(Error::mismatch(format!("`{}` is of another base", place.display()))
             .hint("begin as an adapter of this model"));
     }
-    let reward = settings.adapters().find(&job.reward)?;
     let device = settings.device(shared.device)?;
+    let (mut reward, mut template, mut collection) = (None, None, None);
+    match &job.reward {
+        RewardSource::Model { name } => reward = Some(settings.adapters().find(name)?),
+        RewardSource::Grounding { collection: name, template: by, .. } => {
+            template = Some(settings.library().load(by)?);
+            collection = Some(settings.home.open(name)?);
+        }
+    }
+    let embedder = collection
+        .as_ref()
+        .map(|collection| load::collection_embedder(collection, None, &device, settings))
+        .transpose()?;
+    let version = collection.as_ref().map(load::version).transpose()?.unwrap_or_default();
+    let documents = collection.as_ref().zip(embedder.as_ref()).map(|(collection, embedder)| Documents {
+        collection,
+        embedder,
+        reranker: None,
+        places: &settings.places,
+        version: &version,
+    });
     printer.note(format!("loading {} ...", job.model));
     settings.home.create()?;
     let places = Places {
         model: &model,
         device: &device,
         from: from.as_deref(),
-        reward: &reward,
+        reward: reward.as_deref(),
+        template: template.as_ref(),
+        documents,
         folder: &folder,
         out: &out,
         resume: shared.resume,
@@ -296,9 +374,12 @@ fn train(shared: &Shared, job: &mut Job, settings: &Settings, printer: &Printer)
     follow.finish();
     let done = done?;
     if shared.json {
-        printer
-            .json(&json!({ "name": shared.out, "folder": out, "run": folder, "method": job.method.name(),
-            "model": job.model, "outcome": done }))?;
+        let bytes = if done.interrupted { 0 } else { adapters::size(&out)? };
+        printer.json(
+            &json!({ "name": shared.out, "folder": out, "run": folder, "method": job.method.name(),
+            "model": job.model, "bytes": bytes, "outcome": done, "seconds": start.elapsed().as_secs_f64(),
+            "core_seconds": progress::core_seconds(), "peak_memory": progress::peak_memory() }),
+        )?;
     }
     if done.interrupted {
         printer.note(format!(
@@ -323,7 +404,18 @@ struct Follow<'a> {
 impl Follow<'_> {
     fn hear(&mut self, progress: &Progress) {
         match progress {
-            Progress::Ready { prompts, held_out, too_long, parameters } => {
+            Progress::LayingOut(at, of) => {
+                let bar = self.bar.get_or_insert_with(|| self.printer.bar(*of as u64));
+                bar.set_message("laying out");
+                bar.set_position(*at as u64);
+            }
+            Progress::Ready { prompts, held_out, too_long, not_found, parameters } => {
+                self.finish();
+                if *not_found > 0 {
+                    self.printer.note(format!(
+                        "{not_found} questions left out: their answers stand in no passage that was found"
+                    ));
+                }
                 if *too_long > 0 {
                     self.printer
                         .note(format!("{too_long} prompts left out: they leave no room for an answer"));

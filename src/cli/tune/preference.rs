@@ -67,6 +67,9 @@ pub struct Reward {
     /// How much the sum of a pair's scores is held at zero
     #[arg(long, value_name = "C", default_value_t = 0.0)]
     centring: f64,
+    /// Prompts that the policy (--from, or the model as it is) answers afterwards, for the level of its scores to be known to PPO
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    scale_prompts: usize,
     #[command(flatten)]
     compared: Compared,
 }
@@ -97,7 +100,9 @@ enum Loss {
 }
 
 pub fn reward(command: &Reward, settings: &Settings, printer: &Printer) -> Result<Ending> {
-    begin(&command.compared, Preference::Reward { centring: command.centring }, settings, printer)
+    let Reward { centring, scale_prompts, compared } = command;
+    let reward = Preference::Reward { centring: *centring, scale_prompts: *scale_prompts };
+    begin(compared, reward, settings, printer)
 }
 
 pub fn dpo(command: &Dpo, settings: &Settings, printer: &Printer) -> Result<Ending> {
@@ -126,7 +131,7 @@ fn begin(
     }
     let Chosen { mut method, lora_plus, .. } = compared.lora.chosen();
     if let Some(from) = &compared.from {
-        let place = settings.adapters().place(from)?;
+        let place = settings.adapters().find(from)?;
         method = match adapters::describe(&place)? {
             (Some(config), _) => Method::Adapter(config),
             (None, _) => {

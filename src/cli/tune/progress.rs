@@ -1,6 +1,7 @@
 //! What a person sees of a run.
 
 use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 
@@ -17,11 +18,23 @@ pub struct Follow<'a> {
     bar: Option<ProgressBar>,
     /// The rate that is being tried.
     trying: Option<f64>,
+    /// When something was last said, where nobody watches a bar.
+    said: Instant,
 }
+
+/// How long a training may be silent where there is no bar to watch.
+const SILENCE: Duration = Duration::from_secs(60);
 
 impl<'a> Follow<'a> {
     pub fn new(printer: &'a Printer, job: &Job) -> Self {
-        Self { printer, method: job.method.name(), classify: job.classify, bar: None, trying: None }
+        Self {
+            printer,
+            method: job.method.name(),
+            classify: job.classify,
+            bar: None,
+            trying: None,
+            said: Instant::now(),
+        }
     }
 
     /// Shows it; breaks off where the person asked for that.
@@ -35,6 +48,11 @@ impl<'a> Follow<'a> {
             Progress::Referring(at, of) => {
                 let bar = self.bar.get_or_insert_with(|| self.printer.bar(*of as u64));
                 bar.set_message("asking the model as it is");
+                bar.set_position(*at as u64);
+            }
+            Progress::Scaling(at, of) => {
+                let bar = self.bar.get_or_insert_with(|| self.printer.bar(*of as u64));
+                bar.set_message("scoring answers of the policy");
                 bar.set_position(*at as u64);
             }
             Progress::Ready { rows, skipped, parameters, stored } => {
@@ -90,21 +108,23 @@ impl<'a> Follow<'a> {
                     self.printer.note(format!("going on behind step {step} of {of}"));
                 }
             }
-            Event::Step(Step { step, loss, tokens_per_second, eta, .. }) => {
-                if let Some(bar) = &self.bar {
+            Event::Step(Step { step, of, loss, tokens_per_second, eta, .. }) => {
+                let text =
+                    format!("{what} loss {loss:.4}  {tokens_per_second:.0} tok/s  {} left", time(*eta));
+                let bar = self.bar.as_ref().filter(|bar| !bar.is_hidden());
+                if let Some(bar) = bar {
                     bar.set_position(*step as u64);
-                    bar.set_message(format!(
-                        "{what} loss {loss:.4}  {tokens_per_second:.0} tok/s  {} left",
-                        time(*eta)
-                    ));
+                    bar.set_message(text);
+                } else if self.said.elapsed() >= SILENCE {
+                    self.said = Instant::now();
+                    self.printer.note(format!("step {step} of {of}: {}", text.trim_start()));
                 }
             }
             Event::Validated(validated) if what.is_empty() => {
                 let best = if validated.best { "" } else { " (no better)" };
-                let right = validated
-                    .metrics
-                    .get("accuracy")
-                    .map_or(String::new(), |share| format!(", {:.1} % right", 100.0 * share));
+                let share =
+                    ["accuracy", "rewards/accuracies"].iter().find_map(|name| validated.metrics.get(*name));
+                let right = share.map_or(String::new(), |share| format!(", {:.1} % right", 100.0 * share));
                 let text = format!(
                     "step {}: loss {:.4} on rows held out{right}{best}",
                     validated.step, validated.loss

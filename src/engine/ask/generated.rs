@@ -2,15 +2,14 @@
 
 use std::ops::ControlFlow;
 
-use super::answer::header;
-use super::to_the_point::beside_the_point;
+use super::check::{Checked, check, refuses};
 use super::{Answer, Answering, Ask, Generation, Progress, PromptName, Tokens};
 use crate::error::Result;
 use crate::generate::{OnText, Sampling};
 use crate::prompt::budget::{Contents, Fitted, Window, fit};
-use crate::prompt::{Prompt, Shown, Template};
+use crate::prompt::{Prompt, Shown};
 use crate::retrieve::Hit;
-use crate::text::ground::{Evidence, Grounding, ground};
+use crate::text::ground::Grounding;
 
 /// What came of asking the model.
 pub(super) enum Written {
@@ -54,32 +53,16 @@ impl Ask<'_> {
         answer.tokens = Tokens { prompt: completion.prompt_tokens, completion: completion.completion_tokens };
 
         let text = completion.text.trim();
-        if refuses(template, text) {
+        if refuses(template.var("refusal"), text) {
             answer.fallback = Some("the model found no answer in the passages".to_owned());
             // A model that is merely prompted says so too often to be believed.
             let taught = generator.adapter().is_some();
             return Ok(if taught { Written::Declined } else { Written::Nothing });
         }
         let shown = &passages[..fitted.shown];
-        let headers: Vec<String> = shown.iter().map(|hit| header(&hit.passage)).collect();
-        let evidence: Vec<Evidence> = shown
-            .iter()
-            .zip(&headers)
-            .map(|(hit, header)| Evidence {
-                text: &hit.passage.chunk.text,
-                header,
-                format: hit.passage.format,
-                document: &hit.passage.path,
-            })
-            .collect();
-        let grounding = ground(text, question, &evidence);
-        if !grounding.is_grounded() {
-            answer.fallback = Some(objection(text, &grounding));
-            return Ok(Written::Nothing);
-        }
-        if let Some(objection) = beside_the_point(question, text, &grounding, &sources(&grounding, &evidence))
-        {
-            answer.fallback = Some(objection.to_owned());
+        let Checked { grounding, objection } = check(text, question, shown);
+        if objection.is_some() {
+            answer.fallback = objection;
             return Ok(Written::Nothing);
         }
         answer.mode = Answering::Generate;
@@ -87,7 +70,10 @@ impl Ask<'_> {
     }
 
     /// The prompt with as many passages, and as much of the conversation, as the window holds.
-    fn prompt(&self, generation: &Generation, question: &str, passages: &[Hit]) -> Result<Fitted> {
+    ///
+    /// # Errors
+    /// `TooLong` when not even one passage fits.
+    pub fn prompt(&self, generation: &Generation, question: &str, passages: &[Hit]) -> Result<Fitted> {
         let Generation { generator, template, history, demos, order } = *generation;
         let shown: Vec<Shown> = passages.iter().map(|hit| Shown::from(&hit.passage)).collect();
         let mut values = serde_json::Map::new();
@@ -118,34 +104,5 @@ impl Ask<'_> {
         }
         cited.push_str(&text[copied..]);
         cited
-    }
-}
-
-/// Whether the text is what the template told the model to say when there is no answer.
-fn refuses(template: &Template, text: &str) -> bool {
-    let plain = |text: &str| text.trim_end_matches('.').trim().to_lowercase();
-    template.var("refusal").is_some_and(|refusal| plain(text).starts_with(&plain(refusal)))
-}
-
-/// The sentences that the claims rest on, and the headings over them.
-fn sources<'a>(grounding: &Grounding, evidence: &[Evidence<'a>]) -> Vec<&'a str> {
-    let cited = grounding.claims.iter().filter_map(|claim| Some((claim, evidence.get(claim.passage?)?)));
-    let texts = cited.flat_map(|(claim, evidence)| {
-        let quotes = claim.quotes.iter().map(|quote| &evidence.text[quote.clone()]);
-        quotes.chain([evidence.header])
-    });
-    texts.collect()
-}
-
-/// Why a generated text is not accepted, in words for the person.
-fn objection(text: &str, grounding: &Grounding) -> String {
-    let Some(claim) = grounding.claims.iter().find(|claim| !claim.supported) else {
-        return "the model wrote nothing that could be checked".to_owned();
-    };
-    let said = text[claim.range.clone()].split_whitespace().take(12).collect::<Vec<_>>().join(" ");
-    match &claim.missing[..] {
-        _ if claim.contradicted => format!("the model's \"{said}\" contradicts its source"),
-        [] => format!("no passage supports the model's \"{said}\""),
-        missing => format!("no passage supports the model's \"{said}\" (not there: {})", missing.join(", ")),
     }
 }

@@ -5,6 +5,7 @@
 //! documents do not answer is refused before anything is written.
 
 mod answer;
+mod check;
 mod extractive;
 mod generated;
 mod look;
@@ -15,6 +16,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 pub use answer::{Answer, Answering, FORMAT, Nearest, PromptName, Tokens};
+pub use check::{Checked, check, refuses};
 pub use look::Found;
 
 use self::generated::Written;
@@ -25,7 +27,7 @@ use crate::error::Result;
 use crate::generate::Generator;
 use crate::index::Collection;
 use crate::prompt::budget::Dropped;
-use crate::prompt::{Demo, Order, Said, Shown, Template};
+use crate::prompt::{Demo, Order, Said, Template};
 use crate::retrieve::Hit;
 use crate::retrieve::gate::Features;
 use crate::retrieve::rank::Mode;
@@ -178,10 +180,10 @@ impl Ask<'_> {
     ///
     /// # Errors
     /// As [`Self::run`]'s retrieval.
-    pub fn passages(&self, question: &str, parameters: Option<usize>) -> Result<Vec<Shown>> {
+    pub fn passages(&self, question: &str, parameters: Option<usize>) -> Result<Vec<Hit>> {
         let found = self.look(question, Mode::Hybrid)?;
         let small = parameters.is_some_and(|size| size < SMALL);
-        Ok(self.shown(&found, small).iter().map(|hit| Shown::from(&hit.passage)).collect())
+        Ok(self.shown(&found, small).to_vec())
     }
 
     /// As many of the passages that were found as a prompt shows.

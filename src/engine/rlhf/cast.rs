@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
 
-use crate::adapters::{About, AdapterConfig, Start, Stored, Task, Tensors};
+use crate::adapters::{self, About, AdapterConfig, Scale, Start, Stored, Task, Tensors};
 use crate::error::{Error, Result};
 use crate::models::{Model, Transformer};
 use crate::nn::{Adapter, Bare, Linear, Params, Site};
+use crate::rlhf::critic;
+use crate::rlhf::surrogate::numbers;
+use crate::train::{Row, Seen, Subject, look};
 
 /// Somebody who learns.
 pub struct Learning {
@@ -54,12 +57,17 @@ impl Learning {
         Ok(Self { config: config.clone(), params, adapter, began, head: None })
     }
 
-    /// A critic that knows what the reward model knows, and expects nothing yet.
+    /// A critic that knows what the reward model knows, where there is one, and expects nothing yet.
     ///
     /// # Errors
     /// As the reward model's adapter does not fit.
-    pub fn critic(network: &Transformer, judge: &Judge, config: &AdapterConfig, seed: u64) -> Result<Self> {
-        let mut critic = match &judge.kept {
+    pub fn critic(
+        network: &Transformer,
+        judge: Option<&Judge>,
+        config: &AdapterConfig,
+        seed: u64,
+    ) -> Result<Self> {
+        let mut critic = match judge.and_then(|judge| judge.kept.as_ref()) {
             Some((config, tensors)) => Self::of(network, config, tensors)?,
             None => Self::new(network, config, None, seed)?,
         };
@@ -92,6 +100,8 @@ pub struct Judge {
     pub adapter: Arc<dyn Adapter>,
     pub head: Linear,
     kept: Option<(AdapterConfig, Tensors)>,
+    /// The level of its scores, of some policy's answers.
+    scale: Option<Scale>,
 }
 
 impl Judge {
@@ -122,6 +132,32 @@ impl Judge {
             None => Arc::new(Bare),
         };
         let kept = stored.config.map(|config| (config, stored.tensors));
-        Ok(Self { adapter, head: Linear::new(Site::head(), weight, None), kept })
+        let scale = about.and_then(|about| about.reward);
+        Ok(Self { adapter, head: Linear::new(Site::head(), weight, None), kept, scale })
+    }
+
+    /// The mean of its scores of answers of the policy in the folder `from`, or of the model as it is; `None` where it was not
+    /// asked about that policy.
+    ///
+    /// # Errors
+    /// `Io` when the policy's folder cannot be read.
+    pub fn level(&self, from: Option<&Path>) -> Result<Option<f64>> {
+        let Some(scale) = &self.scale else { return Ok(None) };
+        let policy = from.map(adapters::fingerprint).transpose()?;
+        Ok((policy == scale.policy).then_some(scale.mean))
+    }
+
+    /// The score of each answer of each row.
+    ///
+    /// # Errors
+    /// As the network fails.
+    pub fn scores(&self, model: &Model, rows: &[Row], micro_tokens: usize) -> Result<Vec<Vec<f64>>> {
+        let params = Params::new();
+        let subject = Subject { adapter: &*self.adapter, ..Subject::new("reward", model, &params) };
+        let of = |seen: &Seen| {
+            let scores = numbers(&critic::scores(&self.head, seen.piece, seen.hidden)?)?;
+            Ok(seen.piece.sequences.iter().map(|answers| scores[answers.clone()].to_vec()).collect())
+        };
+        Ok(look(&subject, rows, micro_tokens, &of, &mut |_, _| true)?.unwrap_or_default())
     }
 }

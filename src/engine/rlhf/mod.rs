@@ -4,9 +4,14 @@
 //! adapter as it began, the critic the base with one of its own and a head, and the reward model the base with the adapter of
 //! `rlhf reward`. How the loop goes is [`crate::rlhf::online`]'s.
 
+mod asked;
 mod cast;
+mod grounding;
+mod log;
+mod reward_model;
 mod run;
 
+pub use reward_model::RewardModel;
 pub use run::{Done, Held, Places, Progress, run};
 
 use std::collections::BTreeMap;
@@ -18,7 +23,7 @@ use crate::adapters::AdapterConfig;
 use crate::error::{Error, IoContext, Result};
 use crate::files;
 use crate::rlhf::divergence::{Adaptive, Estimator};
-use crate::rlhf::online::Online;
+use crate::rlhf::online::{Online, ScoreAt};
 use crate::rlhf::policy::Reduction;
 use crate::train::{Schedule, TrainConfig};
 
@@ -36,12 +41,29 @@ pub struct Job {
     pub config: AdapterConfig,
     /// The adapter that it begins as, and is held to; a new one that changes nothing, unless given.
     pub from: Option<String>,
-    /// The adapter of the reward model.
-    pub reward: String,
+    pub reward: RewardSource,
     pub prompts: Prompts,
+    /// Answers as they should be, which are learned beside the policy's own.
+    pub sft: Option<PathBuf>,
     /// What the run read, by what it is to it: a hash of each. Empty before the first run.
     pub inputs: BTreeMap<String, String>,
     pub settings: Online,
+}
+
+/// Who says what answers are worth.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reward", rename_all = "lowercase")]
+pub enum RewardSource {
+    /// A reward model, an adapter.
+    Model { name: String },
+    /// The passages that answers were written from: what they support, and known answers.
+    Grounding {
+        collection: String,
+        /// Lays questions out.
+        template: String,
+        /// Passages that a prompt shows, unless as many as for answering.
+        k: Option<usize>,
+    },
 }
 
 /// How advantages come about.
@@ -126,6 +148,12 @@ impl Job {
             ("inner-epochs", settings.epochs > 0, "at least 1"),
             ("mini-batches", settings.mini_batches > 0, "at least 1"),
             ("temperature", settings.temperature > 0.0 && settings.temperature.is_finite(), "above 0"),
+            (
+                "sft-coefficient",
+                settings.sft_coefficient >= 0.0 && settings.sft_coefficient.is_finite(),
+                "0 or more",
+            ),
+            ("least-entropy", settings.least_entropy >= 0.0, "0 or more"),
             ("beta", settings.beta >= 0.0 && settings.beta.is_finite(), "0 or more"),
             (
                 "clip",
@@ -161,11 +189,15 @@ pub fn usual(method: Method, parameters: usize) -> Online {
         adaptive: None::<Adaptive>,
         estimator: Estimator::K1,
         missing_eos_penalty: 1.0,
+        score_at: ScoreAt::Eos,
+        whiten_rewards: false,
         clip: (0.2, 0.2),
         epochs: if ppo { 4 } else { 1 },
         mini_batches: 1,
         reduction: if ppo { Reduction::Tokens } else { Reduction::Answers },
         most_divergence: 50.0,
+        least_entropy: 0.005,
+        sft_coefficient: 0.0,
         train: TrainConfig {
             learning_rate: rate,
             warmup: if ppo { 0.1 } else { 0.0 },

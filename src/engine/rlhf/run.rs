@@ -1,35 +1,28 @@
 //! One run, from a job to a folder.
 
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use candle_core::Device;
-use serde::Serialize;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::asked::{Asked, Prompts};
 use super::cast::{Judge, Learning};
-use super::{Job, Method};
+use super::log::Log;
+use super::{Job, Method, grounding};
 use crate::adapters::{self, About, Stored, Task, Tensors};
-use crate::engine::tune::{lock, vacant};
-use crate::error::{Error, IoContext, Result};
-use crate::files;
+use crate::engine::tune::{Documents, Question, lock, vacant};
+use crate::error::{Error, Result};
 use crate::models::Model;
 use crate::nn::Adapter;
+use crate::prompt::Template;
 use crate::rlhf::advantage::moments;
-use crate::rlhf::critic;
-use crate::rlhf::online::{Actors, Baseline, Drawn, Event, Run};
-use crate::rlhf::rollout::Rollout;
-use crate::rlhf::surrogate::numbers;
-use crate::text::example::Rows as Lines;
-use crate::text::records;
+use crate::rlhf::online::{self, Actors, Baseline, Drawn, Event, Run};
+use crate::rlhf::rollout::{Rollout, end_tokens};
 use crate::text::tokenizer::Tokenizer;
-use crate::train::{self, Metrics, Reading, Row, Seen, Style, Subject, end_of_turn, look, on_big_stack};
-
-/// What happened in each update, a line each, and answers that were drawn.
-const METRICS: &str = "metrics.jsonl";
-const SAMPLES: &str = "samples.jsonl";
+use crate::train::{self, Metrics, Row, Seen, Subject, look, on_big_stack};
 
 /// The number of the first answer to prompts that are held out: no training draws as many.
 const HELD_OUT: u64 = 1 << 40;
@@ -40,8 +33,11 @@ pub struct Places<'a> {
     pub device: &'a Device,
     /// The folder of the adapter to begin as.
     pub from: Option<&'a Path>,
-    /// The folder of the reward model.
-    pub reward: &'a Path,
+    /// The folder of the reward model, where one says what answers are worth.
+    pub reward: Option<&'a Path>,
+    /// What lays questions out, and where their passages are found, where answers are held against those.
+    pub template: Option<&'a Template>,
+    pub documents: Option<Documents<'a>>,
     /// Where the run leaves its checkpoint and its logs.
     pub folder: &'a Path,
     /// Where the adapter is to be.
@@ -54,11 +50,15 @@ pub struct Places<'a> {
 /// What a person may follow.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Progress {
+    /// A question is laid out next: which, of how many.
+    LayingOut(usize, usize),
     /// How many prompts there are, how many are held out and how many were too long.
     Ready {
         prompts: usize,
         held_out: usize,
         too_long: usize,
+        /// Questions whose answer stands in no passage that was found.
+        not_found: usize,
         parameters: usize,
     },
     Drawing {
@@ -75,7 +75,7 @@ pub enum Progress {
 }
 
 /// Scores of answers to prompts that nothing was learned from.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Held {
     pub answers: usize,
     pub mean: f64,
@@ -106,7 +106,16 @@ pub fn run(job: &mut Job, places: &Places, on: &mut dyn FnMut(Progress) -> Contr
     job.check()?;
     let _lock = lock(places.folder)?;
     vacant(places.out)?;
-    job.settle("reward model", adapters::fingerprint(places.reward)?)?;
+    let read = [
+        ("reward model", places.reward.map(adapters::fingerprint).transpose()?),
+        ("template", places.template.map(|template| template.version().to_owned())),
+        ("collection", places.documents.map(|documents| documents.version.to_owned())),
+    ];
+    for (name, hash) in read {
+        if let Some(hash) = hash {
+            job.settle(name, hash)?;
+        }
+    }
     if let Some(from) = places.from {
         job.settle("adapter to begin as", adapters::fingerprint(from)?)?;
     }
@@ -114,26 +123,30 @@ pub fn run(job: &mut Job, places: &Places, on: &mut dyn FnMut(Progress) -> Contr
     if !model.transformer.config.causal {
         return Err(Error::invalid("an encoder writes no answers to learn from"));
     }
-    let judge = Judge::read(places.reward, &model, &job.base_fingerprint)?;
+    let judge = places.reward.map(|dir| Judge::read(dir, &model, &job.base_fingerprint)).transpose()?;
     let seed = job.settings.train.seed;
     let policy = Learning::new(&model.transformer, &job.config, places.from, seed)?;
     let worth = match job.method {
-        Method::Ppo { .. } => Some(Learning::critic(&model.transformer, &judge, &job.config, seed + 1)?),
+        Method::Ppo { .. } => {
+            Some(Learning::critic(&model.transformer, judge.as_ref(), &job.config, seed + 1)?)
+        }
         Method::Grpo { .. } => None,
     };
-    let Asked { prompts, held_out, too_long } = Asked::of(job, &model)?;
+    let asked = Asked::of(job, &model, places, on)?;
     job.write(places.folder)?;
     let ready = Progress::Ready {
-        prompts: prompts.len(),
-        held_out: held_out.len(),
-        too_long,
+        prompts: asked.prompts.ids.len(),
+        held_out: asked.held_out.ids.len(),
+        too_long: asked.too_long,
+        not_found: asked.not_found,
         parameters: policy.params.count(),
     };
     if on(ready).is_break() {
         return Err(Error::interrupted("stopped before the first update"));
     }
-    let parts = Parts { job, places, model: &model, judge: &judge, policy: &policy, worth: worth.as_ref() };
-    let done = on_big_stack(on, |on| parts.run(&prompts, &held_out, on))?;
+    let (judge, worth) = (judge.as_ref(), worth.as_ref());
+    let parts = Parts { job, places, model: &model, judge, policy: &policy, worth };
+    let done = on_big_stack(on, |on| parts.run(&asked, on))?;
     if !done.interrupted {
         parts.keep(&done)?;
         train::forget(places.folder)?;
@@ -141,47 +154,13 @@ pub fn run(job: &mut Job, places: &Places, on: &mut dyn FnMut(Progress) -> Contr
     Ok(done)
 }
 
-/// The ids of prompts.
-struct Asked {
-    prompts: Vec<Vec<u32>>,
-    held_out: Vec<Vec<u32>>,
-    /// How many leave no room for an answer.
-    too_long: usize,
-}
-
-impl Asked {
-    fn of(job: &mut Job, model: &Model) -> Result<Self> {
-        let source = records::Source::read(&job.prompts.file)?;
-        job.settle("file of prompts", source.hash.clone())?;
-        let asked = &job.prompts;
-        let window = model.transformer.config.context.min(job.settings.train.max_length);
-        let room = window.saturating_sub(job.settings.max_tokens);
-        let reading = Reading {
-            style: if asked.plain { Style::Plain } else { Style::Chat },
-            lines: Lines { split: asked.split.clone(), limit: asked.limit },
-            ..Reading::new(model.tokenizer()?, room)
-        };
-        let (mut prompts, too_long) = reading.prompts(&source)?;
-        if prompts.len() <= asked.held_out {
-            return Err(Error::invalid(format!(
-                "`{}` has {} prompts that fit, and {} are to be held out",
-                asked.file.display(),
-                prompts.len(),
-                asked.held_out
-            ))
-            .hint("hold out fewer, or give more prompts"));
-        }
-        let held_out = prompts.split_off(prompts.len() - asked.held_out);
-        Ok(Self { prompts, held_out, too_long })
-    }
-}
-
 /// Everything a run needs.
 struct Parts<'a> {
     job: &'a Job,
     places: &'a Places<'a>,
     model: &'a Model,
-    judge: &'a Judge,
+    /// Where a model says what answers are worth.
+    judge: Option<&'a Judge>,
     policy: &'a Learning,
     worth: Option<&'a Learning>,
 }
@@ -189,12 +168,11 @@ struct Parts<'a> {
 impl Parts<'_> {
     fn run(
         &self,
-        prompts: &[Vec<u32>],
-        held_out: &[Vec<u32>],
+        Asked { prompts, held_out, sft, .. }: &Asked,
         on: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Done> {
         let (settings, folder) = (&self.job.settings, self.places.folder);
-        let stop = self.stop()?;
+        let stop = end_tokens(self.model.tokenizer()?);
         let decays = |_: &str| false;
         let policy = Subject {
             adapter: &*self.policy.adapter,
@@ -220,10 +198,7 @@ impl Parts<'_> {
                 (Method::Grpo { scaled }, _) => Baseline::Group { scaled },
                 (Method::Ppo { .. }, None) => return Err(Error::invalid("PPO needs a critic")),
             };
-        let reward = |drawn: &[Drawn]| {
-            let rows: Vec<Row> = drawn.iter().map(|drawn| drawn.row.clone()).collect();
-            self.scores(&rows)
-        };
+        let reward = |drawn: &[Drawn]| self.scores(&prompts.questions, drawn);
         let as_values = || self.policy.as_values(&self.model.transformer);
         let actors = Actors {
             policy,
@@ -231,9 +206,13 @@ impl Parts<'_> {
             reference: &*self.policy.began,
             baseline,
             reward: &reward,
+            sft,
         };
         let identity = serde_json::to_value(self.job).unwrap_or_default();
-        let mut run = Run::new(actors, prompts, &stop, settings)?;
+        let mut run = Run::new(actors, &prompts.ids, &stop, settings)?;
+        if let Some(judge) = self.judge {
+            run.state.baseline = judge.level(self.places.from)?;
+        }
         let goes_on = run.resume(folder, &identity, self.places.device)?;
         if goes_on && !self.places.resume {
             return Err(Error::invalid(format!("`{}` holds a run that was not finished", folder.display()))
@@ -241,8 +220,12 @@ impl Parts<'_> {
         }
         let log = Log::open(folder, run.state.update)?;
         let before = match goes_on {
-            true => None,
-            false => self.held(held_out, &stop, on)?,
+            true => log.began()?,
+            false => {
+                let held = self.held(held_out, &stop, on)?;
+                log.begin(held.as_ref())?;
+                held
+            }
         };
         let (mut last, mut interrupted, mut unwritten) = (Metrics::new(), false, None);
         while run.state.update < settings.updates {
@@ -288,34 +271,27 @@ impl Parts<'_> {
         })
     }
 
-    /// Tokens that end an answer.
-    fn stop(&self) -> Result<Vec<u32>> {
+    /// What answers are worth: what the reward model says of them, or their passages.
+    fn scores(&self, questions: &[Question], drawn: &[Drawn]) -> Result<Vec<f64>> {
+        if let Some(judge) = self.judge {
+            let rows: Vec<Row> = drawn.iter().map(|drawn| drawn.row.clone()).collect();
+            let scores = judge.scores(self.model, &rows, self.job.settings.train.micro_tokens)?;
+            return Ok(scores.into_iter().flatten().collect());
+        }
         let tokenizer = self.model.tokenizer()?;
-        let mut stop = tokenizer.eos().to_vec();
-        stop.extend(end_of_turn(tokenizer));
-        stop.sort_unstable();
-        stop.dedup();
-        Ok(stop)
-    }
-
-    /// What the reward model says of whole answers.
-    fn scores(&self, rows: &[Row]) -> Result<Vec<f64>> {
-        let params = crate::nn::Params::new();
-        let judge = Subject { adapter: &*self.judge.adapter, ..Subject::new("reward", self.model, &params) };
-        let of = |seen: &Seen| -> Result<Vec<(usize, f64)>> {
-            let scores = numbers(&critic::scores(&self.judge.head, seen.piece, seen.hidden)?)?;
-            Ok(seen.piece.rows.iter().copied().zip(scores).collect())
+        let stop = end_tokens(tokenizer);
+        let refusal = self.places.template.and_then(|template| template.var("refusal"));
+        let one = |Drawn { prompt, answer, .. }: &Drawn| -> Result<f64> {
+            let said: Vec<u32> = answer.ids.iter().copied().filter(|id| !stop.contains(id)).collect();
+            Ok(grounding::reward(&tokenizer.decode(&said)?, &questions[*prompt], refusal))
         };
-        let found = look(&judge, rows, self.job.settings.train.micro_tokens, &of, &mut |_, _| true)?;
-        let mut all: Vec<(usize, f64)> = found.unwrap_or_default().into_iter().flatten().collect();
-        all.sort_by_key(|(row, _)| *row);
-        Ok(all.into_iter().map(|(_, score)| score).collect())
+        drawn.par_iter().map(one).collect()
     }
 
     /// How the policy does at prompts that are held out: the same draws before and after.
     fn held(
         &self,
-        prompts: &[Vec<u32>],
+        Prompts { ids: prompts, questions }: &Prompts,
         stop: &[u32],
         on: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Option<Held>> {
@@ -332,19 +308,19 @@ impl Parts<'_> {
             max_tokens: settings.max_tokens,
             seed: settings.train.seed,
         };
-        let mut answers = Vec::new();
-        for (at, part) in prompts.chunks(settings.prompts * settings.num_generations).enumerate() {
-            let first = HELD_OUT + (at * settings.prompts * settings.num_generations) as u64;
-            let drawn =
-                rollout.answers(part, 1, first, &mut |tokens| on(Progress::Drawing { update: 0, tokens }))?;
-            answers.extend(drawn.into_iter().zip(part));
-        }
-        let rows: Vec<Row> =
-            answers.iter().map(|(answer, prompt)| Row::from_ids(prompt, &answer.ids)).collect();
-        let scores = self.scores(&rows)?;
+        let together = settings.prompts * settings.num_generations;
+        let mut heard = |tokens| on(Progress::Drawing { update: 0, tokens });
+        let answers = rollout.in_parts(prompts, together, HELD_OUT, &mut heard)?;
+        let drawn = answers.into_iter().map(|answer| {
+            let row = Row::from_ids(&prompts[answer.prompt], &answer.ids);
+            Drawn { prompt: answer.prompt, row, answer }
+        });
+        let drawn: Vec<Drawn> = drawn.collect();
+        let scores = self.scores(questions, &drawn)?;
+        let rows: Vec<Row> = drawn.iter().map(|drawn| drawn.row.clone()).collect();
         let (mean, variance) = moments(&scores);
         let (now, began) = (self.said(&*adapter, &rows)?, self.said(&*self.policy.began, &rows)?);
-        let ended = answers.iter().filter(|(answer, _)| answer.ended).count();
+        let ended = drawn.iter().filter(|drawn| drawn.answer.ended).count();
         let held = Held {
             answers: rows.len(),
             mean,
@@ -361,13 +337,9 @@ impl Parts<'_> {
         let params = crate::nn::Params::new();
         let subject = Subject { adapter, ..Subject::new("policy", self.model, &params) };
         let temperature = self.job.settings.temperature;
-        let of = |seen: &Seen| -> Result<f64> {
-            let said =
-                crate::rlhf::policy::log_probabilities(seen.model, seen.piece, seen.hidden, temperature)?;
-            Ok(numbers(&said)?.iter().sum())
-        };
+        let of = |seen: &Seen| online::of_answers(seen, temperature);
         let found = look(&subject, rows, self.job.settings.train.micro_tokens, &of, &mut |_, _| true)?;
-        Ok(found.unwrap_or_default().into_iter().sum())
+        Ok(found.unwrap_or_default().into_iter().flatten().sum())
     }
 
     /// Answers with their prompts, as texts.
@@ -393,6 +365,7 @@ impl Parts<'_> {
             method: self.job.method.name().to_owned(),
             config: Some(config.clone()),
             task: Task::CausalLm,
+            template: self.places.template.map(|template| template.id().to_owned()),
             trained_parameters: done.trained_parameters,
             training: json!({ "job": self.job, "outcome": done }),
             ..About::default()
@@ -408,46 +381,5 @@ impl Parts<'_> {
         };
         let network = &self.model.transformer;
         stored.write(self.places.out, network, &network.config.family.to_string())
-    }
-}
-
-/// What a run leaves beside its checkpoint.
-struct Log<'a> {
-    folder: &'a Path,
-}
-
-impl<'a> Log<'a> {
-    /// Keeps what was written of the first `done` updates: what came after the last checkpoint is done again.
-    fn open(folder: &'a Path, done: usize) -> Result<Self> {
-        for name in [METRICS, SAMPLES] {
-            let path = folder.join(name);
-            let text = match done > 0 && path.exists() {
-                true => std::fs::read_to_string(&path).at("read", &path)?,
-                false => String::new(),
-            };
-            let kept = |line: &&str| {
-                let parsed: Option<Value> = serde_json::from_str(line).ok();
-                parsed.and_then(|line| line["update"].as_u64()).is_some_and(|update| update as usize <= done)
-            };
-            let kept: String = text.lines().filter(kept).map(|line| format!("{line}\n")).collect();
-            files::replace(&path, kept.as_bytes())?;
-        }
-        Ok(Self { folder })
-    }
-
-    fn write(&self, update: usize, metrics: &Metrics, samples: &[Value]) -> Result<()> {
-        let lines = json!({ "update": update, "metrics": metrics }).to_string() + "\n";
-        self.append(METRICS, &lines)?;
-        let lines: String = samples
-            .iter()
-            .map(|sample| format!("{}\n", json!({ "update": update, "sample": sample })))
-            .collect();
-        self.append(SAMPLES, &lines)
-    }
-
-    fn append(&self, name: &str, lines: &str) -> Result<()> {
-        let path = self.folder.join(name);
-        let mut file = OpenOptions::new().append(true).create(true).open(&path).at("open", &path)?;
-        file.write_all(lines.as_bytes()).at("write", &path)
     }
 }

@@ -16,7 +16,9 @@ pub use compile::{Compiled, compile};
 pub use defaults::{learning_rate, preference_config, train_config};
 pub use features::{FeatureBased, Fitted, Tried, features};
 pub use preference::Preference;
-pub use rows::{Documents, Laid, Skipped, Source, plain, shown_turns, templated};
+pub use rows::{
+    Documents, Laid, OnLine, Question, Skipped, Source, plain, questions, shown_turns, templated,
+};
 pub(super) use run::vacant;
 pub use run::{Done, Progress, Tuning, lock, run};
 

@@ -11,6 +11,7 @@ use crate::eval::qa::contains;
 use crate::index::Collection;
 use crate::prompt::budget::{Contents, Window, fit};
 use crate::prompt::{Demo, Order, Prompt, Shown, Template};
+use crate::retrieve::Hit;
 use crate::retrieve::rerank::CrossEncoder;
 use crate::text::example::{self, Example, Rows as Lines};
 use crate::text::records;
@@ -111,6 +112,13 @@ pub fn classes(source: &Source, data: &Data, file: &Path, split: Option<&str>) -
     Ok(read.into())
 }
 
+/// A question, the passages that its prompt shows, best first, and the row that it makes: prompt and answer, or refusal.
+pub struct Question {
+    pub example: Example,
+    pub passages: Vec<Hit>,
+    pub row: Row,
+}
+
 /// The rows of `file` laid out by the template. `demos` are shown by every prompt; `on` hears of each line and may stop.
 ///
 /// # Errors
@@ -119,9 +127,30 @@ pub fn templated(
     source: &Source,
     template: &Template,
     data: &Data,
+    place: (&Path, Option<&str>),
+    demos: &[Demo],
+    on: OnLine,
+) -> Result<Laid> {
+    let mut rows = Vec::new();
+    let laid = questions(source, template, data, place, demos, &mut |question| rows.push(question.row), on)?;
+    Ok(Laid { rows, ..laid })
+}
+
+/// Hears of each line, of how many, and may stop.
+pub type OnLine<'a> = &'a mut dyn FnMut(usize, usize) -> std::ops::ControlFlow<()>;
+
+/// As [`templated`]: each row with what it was made of, handed to `take`.
+///
+/// # Errors
+/// As that.
+pub fn questions(
+    source: &Source,
+    template: &Template,
+    data: &Data,
     (file, split): (&Path, Option<&str>),
     demos: &[Demo],
-    on: &mut dyn FnMut(usize, usize) -> std::ops::ControlFlow<()>,
+    take: &mut dyn FnMut(Question),
+    on: OnLine,
 ) -> Result<Laid> {
     let records = records::Source::read(file)?;
     let lines = Lines { split: split.map(str::to_owned), limit: data.limit };
@@ -135,18 +164,20 @@ pub fn templated(
     let mut laid = Laid::default();
     let refusal = template.var("refusal");
     let end = end_of_turn(source.tokenizer);
-    for (at, example) in examples.iter().enumerate() {
-        if on(at, examples.len()).is_break() {
+    let (count, mut taken) = (examples.len(), 0);
+    for (at, example) in examples.into_iter().enumerate() {
+        if on(at, count).is_break() {
             return Err(Error::interrupted("laying out the rows was stopped").hint("start again"));
         }
         let named = |error: Error| error.within(format!("`{}` row {}", file.display(), example.id));
         let passages = match &source.documents {
-            Some(documents) => documents.passages(example, data.k, source.parameters).map_err(named)?,
+            Some(documents) => documents.passages(&example, data.k, source.parameters).map_err(named)?,
             None => Vec::new(),
         };
         let answer = match (example.output(), refusal) {
             (Some(answer), _) => {
-                let shown = |answer: &String| passages.iter().any(|shown| contains(&shown.text, answer));
+                let shown =
+                    |answer: &String| passages.iter().any(|hit| contains(&hit.passage.chunk.text, answer));
                 // The first that the passages say: another would have to be made up.
                 let found = example.answers.iter().find(|answer| shown(answer)).map(String::as_str);
                 match (source.documents.is_some(), found) {
@@ -181,13 +212,9 @@ pub fn templated(
         if chooses {
             values.insert("labels".to_owned(), labels.clone().into());
         }
-        let contents = Contents {
-            values: &values,
-            passages: &passages,
-            demos,
-            order: Order::NearestFirst,
-            history: &[],
-        };
+        let shown: Vec<Shown> = passages.iter().map(|hit| Shown::from(&hit.passage)).collect();
+        let contents =
+            Contents { values: &values, passages: &shown, demos, order: Order::NearestFirst, history: &[] };
         let most = template.front().params.max_tokens;
         let window = Window { size: source.window, completion: most.min(source.window / 2) };
         let count = |prompt: &Prompt| source.tokenizer.count(&prompt.layout.rendered(source.tokenizer)?);
@@ -203,12 +230,16 @@ pub fn templated(
         let mut answer = answer_of(source.tokenizer, &text, answer)?;
         answer.extend(end);
         let row = Row::from_ids(&source.tokenizer.encode_prompt(&text)?, &answer);
-        match row.ids.len() <= source.window {
-            true => laid.rows.push(row),
-            false => laid.skipped.too_long += 1,
+        if row.ids.len() > source.window {
+            laid.skipped.too_long += 1;
+            continue;
         }
+        taken += 1;
+        let mut passages = passages;
+        passages.truncate(fitted.shown);
+        take(Question { example, passages, row });
     }
-    if laid.rows.is_empty() {
+    if taken == 0 {
         return Err(Error::invalid(format!("`{}` gives no row to train on", file.display())).hint(
             "its rows are too long for the window, or their answers stand in no passage that was found",
         ));
@@ -225,7 +256,7 @@ fn answer_of(tokenizer: &Tokenizer, prompt: &str, answer: &str) -> Result<Vec<u3
 }
 
 impl Documents<'_> {
-    fn passages(&self, example: &Example, k: Option<usize>, parameters: usize) -> Result<Vec<Shown>> {
+    fn passages(&self, example: &Example, k: Option<usize>, parameters: usize) -> Result<Vec<Hit>> {
         let ask = Ask {
             collection: self.collection,
             embedder: self.embedder,

@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use super::begin::{Begun, classes};
 use super::rows::Skipped;
-use super::{Documents, Job, Method};
-use crate::adapters::{About, AdapterConfig, Start, Stored, Task, Tensors};
+use super::{Documents, Job, Method, Preference, preference};
+use crate::adapters::{About, AdapterConfig, Scale, Start, Stored, Task, Tensors};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::models::{Goal, Model, NewHead, Selected};
@@ -56,6 +56,8 @@ pub enum Progress<'a> {
     LayingOut(usize, usize),
     /// What the model says before it learns is written down next, of which piece of how many.
     Referring(usize, usize),
+    /// So many tokens of how many are drawn of answers that tell the level of a reward model's scores.
+    Scaling(usize, usize),
     /// Before the first step.
     Ready {
         rows: &'a Rows,
@@ -180,7 +182,17 @@ pub fn run(job: &mut Job, tuning: &Tuning, on: &mut dyn FnMut(Progress) -> Contr
     let outcome = train::train(&subject, &rows, &settings, Some(place), &mut heard)?;
     let done = Done { sweep, ..Done::of(&outcome, parameters, &rows, settings.learning_rate) };
     if !done.interrupted {
-        trained.keep(&decided, &done, begun.covered, tuning.out)?;
+        let scale = match (job.preference, head) {
+            (Some(Preference::Reward { scale_prompts: count, .. }), Some(judge))
+                if count > 0 && trained.config.is_some() && trained.model.transformer.config.causal =>
+            {
+                let mut heard = |at, of| on(Progress::Scaling(at, of)).is_continue();
+                let train = &settings;
+                preference::scale(&subject, judge, tuning.from, &rows, count, train, &mut heard)?
+            }
+            _ => None,
+        };
+        trained.keep(&decided, &done, begun.covered, scale, tuning.out)?;
         train::forget(tuning.folder)?;
     }
     Ok(done)
@@ -281,7 +293,14 @@ impl Trained {
     }
 
     /// Puts it at `out`.
-    fn keep(&self, job: &Job, done: &Done, covers: Vec<u32>, out: &Path) -> Result<()> {
+    fn keep(
+        &self,
+        job: &Job,
+        done: &Done,
+        covers: Vec<u32>,
+        reward: Option<Scale>,
+        out: &Path,
+    ) -> Result<()> {
         let (config, tensors, base) = self.kept()?;
         let task = if job.classify { Task::SeqCls } else { Task::CausalLm };
         let about = About {
@@ -295,6 +314,7 @@ impl Trained {
             template: job.template.clone(),
             labels: job.data.labels.clone(),
             covers,
+            reward,
             training: serde_json::json!({ "job": job, "outcome": done }),
             ..About::default()
         };

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::cost::Costs;
+use super::judged::Judged;
 use super::rung::{On, Rung};
-use super::snapshot::Snapshot;
+use super::snapshot::{Remark, Snapshot};
 use super::task::Comparison;
 use crate::classify::label;
 use crate::error::Result;
@@ -17,10 +18,18 @@ use crate::experiment::spec::{Data, Experiment, Labels, Run};
 use crate::experiment::task::Task;
 use crate::retrieve::demos::Select;
 
+/// The adapters of the reward models: the one that PPO learns from, and the one that judges.
+const REWARD: &str = "reward";
+const JUDGE: &str = "judge";
+
 /// A comparison with its rows.
 pub struct Climb {
     pub task: Comparison,
     pub snapshot: Snapshot,
+    /// Answers that somebody compared, where the task has them.
+    pub judged: Option<Judged>,
+    /// The reward model that judges all rungs then.
+    pub judge: Option<Order>,
     /// Generator and encoder, as they are called wherever the results lie.
     pub generator: String,
     pub encoder: String,
@@ -62,12 +71,30 @@ pub struct Order {
     pub args: Vec<String>,
     /// A hash over everything that decides it.
     pub key: String,
+    /// What has to be trained before it, because it begins there or learns from it.
+    pub first: Vec<Order>,
 }
 
 impl Order {
     /// Whether a classifier is fitted on features, at once.
     pub fn is_fitted(&self) -> bool {
         self.args.get(1).is_some_and(|method| method == "features")
+    }
+
+    /// Whether it learns from its own answers, by updates.
+    pub fn is_online(&self) -> bool {
+        self.args.get(1).is_some_and(|method| method == "ppo" || method == "grpo")
+    }
+
+    /// All that has to be trained for it, each once and before what needs it; itself at the end.
+    pub fn sequence(&self) -> Vec<&Self> {
+        let mut all: Vec<&Self> = Vec::new();
+        for order in self.first.iter().flat_map(Self::sequence).chain([self]) {
+            if !all.iter().any(|known| known.adapter == order.adapter) {
+                all.push(order);
+            }
+        }
+        all
     }
 }
 
@@ -83,9 +110,26 @@ impl Climb {
         resources: &dyn Resources,
         dir: &Path,
     ) -> Result<Self> {
-        let snapshot = Snapshot::take(&task, dir)?;
-        let rungs = planned(&task, snapshot.rows);
-        let mut climb = Self { task, snapshot, generator, encoder, rungs, dir: dir.to_owned() };
+        let mut snapshot = Snapshot::take(&task, dir)?;
+        let mut rungs = planned(&task, snapshot.rows);
+        let judged = match &task.preferences {
+            Some(data) => {
+                let template = resources.template(&task.prompts[0].template)?;
+                let judged = Judged::take(data, &task, &template, dir)?;
+                rungs.iter_mut().filter(|planned| planned.rung.is_judged()).for_each(|planned| {
+                    planned.rows = judged.learned;
+                });
+                snapshot.remarks.push(Remark::Judge { prompts: judged.judging });
+                Some(judged)
+            }
+            None => None,
+        };
+        let dir = dir.to_owned();
+        let mut climb = Self { task, snapshot, judged, judge: None, generator, encoder, rungs, dir };
+        climb.judge = match &climb.judged {
+            Some(judged) => Some(climb.learning(judged, "reward", JUDGE, Vec::new(), resources)?),
+            None => None,
+        };
         let orders: Vec<Option<Order>> =
             climb.rungs.iter().map(|planned| climb.order(planned, resources)).collect::<Result<_>>()?;
         climb.rungs.iter_mut().zip(orders).for_each(|(planned, order)| planned.order = order);
@@ -101,11 +145,12 @@ impl Climb {
     }
 
     fn order(&self, planned: &Planned, resources: &dyn Resources) -> Result<Option<Order>> {
-        let Some((command, method)) = planned.rung.command() else { return Ok(None) };
-        let is_fitted = command[0] == "features";
+        let Some((mut args, method)) = planned.rung.command() else { return Ok(None) };
+        if let (true, Some(judged)) = (planned.rung.is_judged(), &self.judged) {
+            return self.taught(judged, method, resources).map(Some);
+        }
+        let is_fitted = args[1] == "features";
         let model = self.model(planned);
-        let mut args = vec!["tune".to_owned()];
-        args.extend(command);
         let classes = self.task.task == Task::Classify;
         let classifier = planned.rung.is_classifier();
         let learned = match (classes, classifier) {
@@ -138,7 +183,61 @@ impl Climb {
         args.extend(["--data".to_owned(), self.snapshot.train.to_string_lossy().into_owned()]);
         args.extend(["--model".to_owned(), model.to_owned(), "--out".to_owned(), planned.adapter.clone()]);
         args.push("--json".to_owned());
-        Ok(Some(Order { adapter: planned.adapter.clone(), args, key }))
+        Ok(Some(Order { adapter: planned.adapter.clone(), args, key, first: Vec::new() }))
+    }
+
+    /// What trains a rung that learns from judgements, with all that comes before it.
+    fn taught(&self, judged: &Judged, method: &str, resources: &dyn Resources) -> Result<Order> {
+        let sft = || self.learning(judged, "sft", "sft", Vec::new(), resources);
+        match method {
+            "sft" => sft(),
+            "dpo" => self.learning(judged, method, method, vec![sft()?], resources),
+            _ => {
+                let reward = self.learning(judged, "reward", REWARD, vec![sft()?], resources)?;
+                self.learning(judged, method, method, vec![sft()?, reward], resources)
+            }
+        }
+    }
+
+    /// `incontext rlhf METHOD`, making `adapter`.
+    fn learning(
+        &self,
+        judged: &Judged,
+        method: &str,
+        adapter: &str,
+        first: Vec<Order>,
+        resources: &dyn Resources,
+    ) -> Result<Order> {
+        let mut args = vec!["rlhf".to_owned(), method.to_owned()];
+        let data = match (method, adapter) {
+            ("sft", _) => &judged.sft,
+            (_, JUDGE) => &judged.judge,
+            ("reward" | "dpo", _) => &judged.preferences,
+            _ => &judged.prompts,
+        };
+        let online = matches!(method, "ppo" | "grpo");
+        let mut decide = vec!["--seed".to_owned(), self.task.seed.to_string()];
+        for before in &first {
+            let flag = if before.adapter == REWARD { "--reward" } else { "--from" };
+            decide.extend([flag.to_owned(), before.adapter.clone()]);
+        }
+        if adapter == JUDGE {
+            decide.extend(["--scale-prompts", "0"].map(str::to_owned));
+        } else if judged.plain {
+            decide.push("--plain".to_owned());
+        }
+        // What learns by updates takes no options of steps.
+        let options = if online { self.task.own_options(method) } else { self.task.options(method) };
+        decide.extend(options);
+        let fingerprint = resources.fingerprint(&self.generator, NO_ADAPTER)?;
+        let before: String = first.iter().map(|order| order.key.as_str()).collect();
+        let parts = [args.join("\0"), decide.join("\0"), judged.hash.clone(), fingerprint, before];
+        let key = cache::key(&parts.each_ref().map(String::as_bytes))[..16].to_owned();
+        args.extend(decide);
+        args.extend(["--data".to_owned(), data.to_string_lossy().into_owned()]);
+        args.extend(["--model".to_owned(), self.generator.clone(), "--out".to_owned(), adapter.to_owned()]);
+        args.push("--json".to_owned());
+        Ok(Order { adapter: adapter.to_owned(), args, key, first })
     }
 
     /// The experiment whose cells are `rungs`.
@@ -179,7 +278,11 @@ impl Climb {
             baseline: rungs.first().map(|planned| self.values(planned)).unwrap_or_default(),
             matrix: axes,
             metrics: task.metrics(),
-            run: Run { max_tokens: task.max_tokens, ..Run::default() },
+            run: Run {
+                max_tokens: task.max_tokens,
+                reward: self.judge.as_ref().map(|judge| judge.adapter.clone()),
+                ..Run::default()
+            },
             asserts: Vec::new(),
             requires: Vec::new(),
         }

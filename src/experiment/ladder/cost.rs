@@ -100,6 +100,19 @@ impl Costs {
         self.of(order).and_then(|entry| entry.cost.as_ref())
     }
 
+    /// What it took with all that had to be trained before it, if that is done: times add up, and of memory the most counts.
+    pub fn whole(&self, order: &Order) -> Option<Cost> {
+        let own = self.cost(order)?.clone();
+        let before = order.sequence().into_iter().filter(|other| other.adapter != order.adapter);
+        before.map(|other| self.cost(other)).try_fold(own, |mut whole, other| {
+            let other = other?;
+            whole.seconds += other.seconds;
+            whole.core_seconds += other.core_seconds;
+            whole.peak_memory = whole.peak_memory.max(other.peak_memory);
+            Some(whole)
+        })
+    }
+
     pub fn set(&mut self, adapter: &str, entry: Entry) {
         self.0.insert(adapter.to_owned(), entry);
     }
@@ -123,10 +136,25 @@ mod tests {
         costs.set("lora", Entry { key: "a".into(), cost: Some(cost), error: None });
         costs.write(dir.path()).unwrap();
         let costs = Costs::read(dir.path()).unwrap();
-        let order =
-            |adapter: &str, key: &str| Order { adapter: adapter.into(), args: Vec::new(), key: key.into() };
+        let order = |adapter: &str, key: &str| Order {
+            adapter: adapter.into(),
+            args: Vec::new(),
+            key: key.into(),
+            first: Vec::new(),
+        };
         assert!(costs.of(&order("lora", "a")).is_some() && costs.cost(&order("lora", "a")).is_some());
         assert!(costs.of(&order("lora", "b")).is_none() && costs.of(&order("ia3", "a")).is_none());
+        let after = Order { first: vec![order("lora", "a"), order("lora", "a")], ..order("dpo", "c") };
+        assert!(costs.whole(&after).is_none(), "it is not trained");
+        let mut costs = costs;
+        let own = Cost {
+            core_seconds: 10.0,
+            peak_memory: Some(3),
+            ..costs.cost(&order("lora", "a")).unwrap().clone()
+        };
+        costs.set("dpo", Entry { key: "c".into(), cost: Some(own), error: None });
+        let whole = costs.whole(&after).unwrap();
+        assert_eq!((whole.core_seconds, whole.peak_memory), (13.5, Some(5)), "what comes before counts once");
         assert!(Cost::of(&json!({}), 2).is_err());
         let no_clock = json!({ "bytes": 9, "seconds": 2.0, "outcome": { "trained_parameters": 7 } });
         assert_eq!(Cost::of(&no_clock, 3).unwrap().core_seconds, 6.0);

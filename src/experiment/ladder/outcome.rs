@@ -219,7 +219,7 @@ impl Found<'_> {
     fn step(&self, planned: &Planned, rows: Option<&Rows>) -> Step {
         let climb = self.climb;
         let entry = planned.order.as_ref().and_then(|order| self.costs.of(order));
-        let cost = entry.and_then(|entry| entry.cost.clone());
+        let cost = planned.order.as_ref().and_then(|order| self.costs.whole(order));
         let failed = entry.and_then(|entry| entry.error.clone());
         let state = match (self.left_out.get(&planned.name), failed, rows) {
             (_, Some(why), _) => State::Failed(why),

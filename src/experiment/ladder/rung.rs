@@ -5,6 +5,7 @@
 //! features  forest  boosting            a classical classifier over the encoder's hidden states
 //! lora  ia3  prefix  ...                a method of `incontext tune` on the generator, which goes on writing
 //! head  encoder lora  encoder top-2     a method on the encoder, which gets a head for the classes
+//! sft  dpo  ppo  grpo                   a way of `incontext rlhf`, where the task has preferences
 //! ```
 
 use std::fmt;
@@ -41,6 +42,8 @@ pub enum Method {
     Full(Option<usize>),
     /// Something beside the weights, by its command.
     Beside(&'static str),
+    /// From answers that somebody compared, by its command.
+    Judged(&'static str),
 }
 
 /// Prompts, by how they choose demonstrations.
@@ -64,18 +67,28 @@ const BESIDE: [&str; 10] = [
     "lora",
 ];
 
+/// The ways of learning from judgements.
+const JUDGED: [&str; 4] = ["sft", "dpo", "ppo", "grpo"];
+
 const ENCODER: &str = "encoder ";
 const DECODER: &str = "decoder ";
 const TOP: &str = "top-";
 
 /// What `options` may name: methods, as their rungs do.
 pub fn method_names() -> impl Iterator<Item = &'static str> {
-    CLASSICAL.into_iter().map(|(name, _)| name).chain(["head", "full", "top"]).chain(BESIDE)
+    CLASSICAL
+        .into_iter()
+        .map(|(name, _)| name)
+        .chain(["head", "full", "top"])
+        .chain(BESIDE)
+        .chain(JUDGED)
+        .chain(["reward"])
 }
 
 /// All that is worth a look, cheap before expensive.
-pub fn usual(classes: bool) -> Vec<Rung> {
+pub fn usual(classes: bool, preferences: bool) -> Vec<Rung> {
     let names: &[&str] = match classes {
+        false if preferences => &["zero-shot", "few-shot", "sft", "dpo", "ppo"],
         true => &[
             "zero-shot",
             "few-shot",
@@ -113,16 +126,24 @@ impl Rung {
         }
     }
 
-    /// The command that trains it, behind `incontext tune`, and its method as `options` name it.
+    /// Whether it learns from preferences.
+    pub fn is_judged(&self) -> bool {
+        matches!(self, Self::Trained { method: Method::Judged(_), .. })
+    }
+
+    /// The command that trains it, behind `incontext`, and its method as `options` name it.
     pub fn command(&self) -> Option<(Vec<String>, &'static str)> {
         let Self::Trained { method, .. } = self else { return None };
-        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let words = |words: &[&str]| {
+            let group = if self.is_judged() { "rlhf" } else { "tune" };
+            [group].iter().chain(words).map(|word| (*word).to_owned()).collect()
+        };
         Some(match method {
             Method::Classical(name, classifier) => (words(&["features", "--classifier", classifier]), name),
             Method::Head => (words(&["head"]), "head"),
             Method::Full(None) => (words(&["full"]), "full"),
             Method::Full(Some(layers)) => (words(&["full", "--top-layers", &layers.to_string()]), "top"),
-            Method::Beside(name) => (words(&[name]), name),
+            Method::Beside(name) | Method::Judged(name) => (words(&[name]), name),
         })
     }
 }
@@ -146,12 +167,16 @@ impl FromStr for Rung {
             (_, _, Some(layers)) => (Method::Full(Some(layers)), On::Encoder),
             ("head", ..) => (Method::Head, On::Encoder),
             ("full", ..) => (Method::Full(None), On::Generator),
+            _ if let Some(name) = JUDGED.into_iter().find(|known| *known == name) => {
+                (Method::Judged(name), On::Generator)
+            }
             _ => match BESIDE.into_iter().find(|known| *known == name) {
                 Some(name) => (Method::Beside(name), On::Generator),
                 None => {
                     return Err(Error::invalid(format!("`{text}` is no rung")).hint(format!(
-                        "zero-shot, few-shot, knn; features, forest, boosting, head; full, top-2 and {}, with `{ENCODER}` before a method for the encoder",
-                        BESIDE.join(", ")
+                        "zero-shot, few-shot, knn; features, forest, boosting, head; full, top-2 and {}, with `{ENCODER}` before a method for the encoder; {} where there are preferences",
+                        BESIDE.join(", "),
+                        JUDGED.join(", ")
                     )));
                 }
             },
@@ -174,7 +199,7 @@ impl fmt::Display for Rung {
             Method::Head => ("head".to_owned(), On::Encoder),
             Method::Full(None) => ("full".to_owned(), On::Generator),
             Method::Full(Some(layers)) => (format!("{TOP}{layers}"), On::Encoder),
-            Method::Beside(name) => ((*name).to_owned(), On::Generator),
+            Method::Beside(name) | Method::Judged(name) => ((*name).to_owned(), On::Generator),
         };
         match (on == usual, on) {
             (true, _) => f.write_str(&name),
@@ -221,6 +246,8 @@ mod tests {
             "lora",
             "encoder lora",
             "p-tuning",
+            "sft",
+            "dpo",
         ] {
             assert_eq!(name.parse::<Rung>().unwrap().to_string(), name);
         }
@@ -232,19 +259,21 @@ mod tests {
 
     #[test]
     fn what_is_usual_can_be_parsed_and_goes_with_the_task() {
-        assert_eq!(usual(true).len(), 15);
-        assert!(usual(false).len() == 8 && !usual(false).iter().any(Rung::is_classifier));
+        assert_eq!(usual(true, false).len(), 15);
+        assert!(usual(false, false).len() == 8 && !usual(false, false).iter().any(Rung::is_classifier));
+        assert_eq!(usual(false, true).iter().filter(|rung| rung.is_judged()).count(), 3);
     }
 
     #[test]
     fn a_rung_knows_the_command_that_trains_it() {
         let command = |name: &str| name.parse::<Rung>().unwrap().command();
         assert_eq!(command("knn"), None);
-        assert_eq!(command("forest").unwrap().0, ["features", "--classifier", "random-forest"]);
+        assert_eq!(command("forest").unwrap().0, ["tune", "features", "--classifier", "random-forest"]);
         assert_eq!(
             command("encoder top-2").unwrap(),
-            (vec!["full".into(), "--top-layers".into(), "2".into()], "top")
+            (vec!["tune".into(), "full".into(), "--top-layers".into(), "2".into()], "top")
         );
         assert_eq!(command("encoder lora").unwrap().1, "lora");
+        assert_eq!(command("dpo").unwrap(), (vec!["rlhf".into(), "dpo".into()], "dpo"));
     }
 }

@@ -45,6 +45,8 @@ pub enum Remark {
     Rare { class: String, rows: usize, of: usize },
     /// A class that no test row is of.
     Unasked { class: String },
+    /// Who judges, having learned from judgements of so many prompts.
+    Judge { prompts: usize },
 }
 
 impl Snapshot {
@@ -212,6 +214,11 @@ impl std::fmt::Display for Remark {
                 write!(f, "`{class}` has {rows} of {of} training rows: accuracy hardly sees how it is told")
             }
             Self::Unasked { class } => write!(f, "no test row is of the class `{class}`"),
+            Self::Judge { prompts } => write!(
+                f,
+                "`win rate` is what a reward model says that learned from judgements of {prompts} prompts, none of which a rung learned \
+                 from: it is no person"
+            ),
         }
     }
 }

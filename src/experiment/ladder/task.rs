@@ -14,6 +14,9 @@
 //! file = "questions.jsonl"
 //! split = "test"
 //!
+//! [preferences]                       # for the rungs sft, dpo, ppo, grpo and the metric `win rate`
+//! file = "preferences.jsonl"
+//!
 //! [curve]                             # some rungs, with fewer rows to learn from
 //! rungs = ["features", "lora"]
 //! rows = [50, 150]
@@ -49,6 +52,10 @@ pub struct Comparison {
     pub task: Task,
     pub train: Data,
     pub test: Data,
+    /// Answers that somebody compared, which the rungs `sft`, `dpo`, `ppo` and `grpo` learn from; half of them teach the reward
+    /// model that judges all rungs.
+    #[serde(default)]
+    pub preferences: Option<Data>,
     /// The classes; those of the training rows, unless given. A table says in which words a model is to say each.
     #[serde(default)]
     pub labels: Labels,
@@ -118,7 +125,7 @@ impl Comparison {
             task.name = path.file_stem().map_or("task".into(), |stem| stem.to_string_lossy().into_owned());
         }
         let folder = path.parent().unwrap_or(Path::new(""));
-        for data in [&mut task.train, &mut task.test] {
+        for data in [&mut task.train, &mut task.test].into_iter().chain(&mut task.preferences) {
             data.file = std::path::absolute(folder.join(&data.file)).at("find", &data.file)?;
         }
         for prompt in task.prompts.iter_mut().filter(|prompt| prompt.template.ends_with(".j2")) {
@@ -147,7 +154,7 @@ impl Comparison {
                 vec![Prompt { template: usual(task.task).into(), name: None, vars: BTreeMap::new() }];
         }
         if task.rungs.is_empty() {
-            task.rungs = rung::usual(task.task == Task::Classify);
+            task.rungs = rung::usual(task.task == Task::Classify, task.preferences.is_some());
         }
         task.check()?;
         Ok(task)
@@ -167,6 +174,24 @@ impl Comparison {
                 ))
                 .hint("leave it out; what writes is: zero-shot, few-shot, knn, and the methods of `tune` by their names"));
             }
+        }
+        if self.preferences.is_none() {
+            let judged = self.rungs.iter().find(|rung| rung.is_judged()).map(ToString::to_string);
+            let by = (self.metric == Some(Metric::WinRate)).then(|| Metric::WinRate.name().to_owned());
+            if let Some(name) = judged.or(by) {
+                return Err(Error::invalid(format!("`{name}` wants answers that somebody compared"))
+                    .hint("name their file under `[preferences]`: rows of prompt, chosen and rejected"));
+            }
+        }
+        if self.preferences.is_some() && !matches!(self.task, Task::Generate | Task::Translate) {
+            return Err(Error::invalid(format!(
+                "preferences are for what is written, and the task is `{}`",
+                self.task.name()
+            ))
+            .hint("task = \"generate\""));
+        }
+        if let Some(rung) = self.curve.iter().flat_map(|curve| &curve.rungs).find(|rung| rung.is_judged()) {
+            return Err(Error::invalid(format!("`{rung}` learns from preferences: it has no curve")));
         }
         if let Some(at) = (1..self.rungs.len()).find(|&at| self.rungs[..at].contains(&self.rungs[at])) {
             return Err(Error::invalid(format!("the rung `{}` stands there twice", self.rungs[at]))
@@ -214,8 +239,10 @@ impl Comparison {
 
     /// What rungs are compared by, then what else is measured.
     pub fn metrics(&self) -> Vec<Metric> {
-        let usual = self.task.metrics().into_iter().filter(|metric| Some(*metric) != self.metric);
-        self.metric.into_iter().chain(usual).collect()
+        let judged = self.preferences.as_ref().map(|_| Metric::WinRate);
+        let usual: Vec<Metric> = judged.into_iter().chain(self.task.metrics()).collect();
+        let others = usual.into_iter().filter(|metric| Some(*metric) != self.metric);
+        self.metric.into_iter().chain(others).collect()
     }
 }
 

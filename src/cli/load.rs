@@ -9,6 +9,7 @@ use super::tuned::{Adapted, Chosen};
 use crate::adapters::{About, Stored, Task};
 use crate::classify::Trained;
 use crate::embed::{Cache, Embedder, HttpEncoder, LocalEncoder, Overflow};
+use crate::engine::tune::Documents;
 use crate::error::{Error, Result};
 use crate::generate::{Generator, HttpGenerator, LocalGenerator};
 use crate::hub::{self, ModelPath};
@@ -198,6 +199,31 @@ pub fn classifier(chosen: &Chosen, device: &Device) -> Result<Option<Trained>> {
 pub fn tells_classes(name: &str) -> Error {
     Error::invalid(format!("`{name}` makes a classifier of the model, which writes nothing"))
         .hint(format!("`incontext classify --adapter {name}` asks it; `--base` asks the model as it is"))
+}
+
+/// A collection with what finds passages in it, for rows that are laid out as asking lays them out.
+pub struct Shelf {
+    collection: Collection,
+    embedder: Embedder,
+    version: String,
+}
+
+impl Shelf {
+    /// The collection called `name`.
+    ///
+    /// # Errors
+    /// What is wrong with it, or with its encoder.
+    pub fn open(name: &str, device: &Device, settings: &Settings) -> Result<Self> {
+        let collection = settings.home.open(name)?;
+        let embedder = collection_embedder(&collection, None, device, settings)?;
+        let version = version(&collection)?;
+        Ok(Self { collection, embedder, version })
+    }
+
+    pub fn documents<'a>(&'a self, settings: &'a Settings) -> Documents<'a> {
+        let Self { collection, embedder, version } = self;
+        Documents { collection, embedder, reranker: None, places: &settings.places, version }
+    }
 }
 
 /// Refuses weights on which the adapter was not made, by name.

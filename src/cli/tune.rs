@@ -23,7 +23,7 @@ use super::printer::Printer;
 use super::settings::Settings;
 use super::{Ending, device, help, load};
 use crate::adapters::{AdapterConfig, Bottleneck, Placement};
-use crate::engine::tune::{self, Data, Documents, JOB, Job, Method, Preference, Tuning};
+use crate::engine::tune::{self, Data, JOB, Job, Method, Preference, Tuning};
 use crate::error::{Error, IoContext, Result};
 use crate::hub;
 use crate::models::{self, Model, Selection};
@@ -384,19 +384,9 @@ fn train(run: Run, settings: &Settings, printer: &Printer) -> Result<Ending> {
     let place = settings.adapters().place(name)?;
     let path = weights(&job.model)?.path;
     let template = job.template.as_deref().map(|name| settings.library().load(name)).transpose()?;
-    let collection = job.data.collection.as_deref().map(|name| settings.home.open(name)).transpose()?;
-    let embedder = match &collection {
-        Some(collection) => Some(load::collection_embedder(collection, None, &device, settings)?),
-        None => None,
-    };
-    let version = collection.as_ref().map(load::version).transpose()?.unwrap_or_default();
-    let documents = collection.as_ref().zip(embedder.as_ref()).map(|(collection, embedder)| Documents {
-        collection,
-        embedder,
-        reranker: None,
-        places: &settings.places,
-        version: &version,
-    });
+    let shelf = job.data.collection.as_deref().map(|name| load::Shelf::open(name, &device, settings));
+    let shelf = shelf.transpose()?;
+    let documents = shelf.as_ref().map(|shelf| shelf.documents(settings));
     if let Some(template) = &template
         && template.front().inputs.iter().any(|input| input == "passages")
         && documents.is_none()

@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
@@ -153,7 +154,16 @@ pub enum Event {
     /// So many tokens of the longest answers of an update are drawn.
     Drawing { update: usize, tokens: usize },
     /// An update is done; with its best and its worst answer and their scores.
-    Updated { update: usize, metrics: Metrics, samples: Vec<(Drawn, f64)> },
+    Updated { update: usize, metrics: Metrics, samples: Vec<(Drawn, f64)>, speed: Speed },
+}
+
+/// Tokens a second.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Speed {
+    /// Drawn, of all answers together; prompts are read in that time, and not counted.
+    pub rollout: f64,
+    /// Gone through to learn, prompts included, by the policy and, where there is one, by the critic.
+    pub update: f64,
 }
 
 /// A run of updates.
@@ -191,12 +201,16 @@ impl<'a> Run<'a> {
     /// `Invalid` when the policy goes further than it may or says what is no number, and when what is drawn and what is learned do
     /// not have the same probabilities; `Interrupted`.
     pub fn update(&mut self, on: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<ControlFlow<()>> {
-        let rollouts = self.rollouts(on)?;
+        let (rollouts, rollout) = self.rollouts(on)?;
         self.stands(&rollouts)?;
         let adaptive = self.settings.adaptive;
         self.state.baseline = Some(rollouts.baseline);
         let mut metrics = rollouts.metrics.clone();
+        let started = Instant::now();
         metrics.extend(self.learn(&rollouts)?);
+        let learned: usize = rollouts.rows.iter().map(|row| row.ids.len()).sum();
+        let passes = self.settings.epochs * if self.critic.is_some() { 2 } else { 1 };
+        let update = (learned * passes) as f64 / started.elapsed().as_secs_f64().max(1e-9);
         metrics.insert("beta".to_owned(), self.state.beta);
         if let Some(adaptive) = adaptive {
             self.state.beta = adaptive.next(self.state.beta, rollouts.divergence, rollouts.rows.len());
@@ -204,7 +218,8 @@ impl<'a> Run<'a> {
         self.state.update += 1;
         metrics.insert("episode".to_owned(), (self.state.update * rollouts.rows.len()) as f64);
         let samples = extremes(&rollouts.drawn, &rollouts.scores);
-        Ok(on(Event::Updated { update: self.state.update, metrics, samples }))
+        let speed = Speed { rollout, update };
+        Ok(on(Event::Updated { update: self.state.update, metrics, samples, speed }))
     }
 
     /// Refuses to learn from a policy that has gone too far, or says but one thing.
@@ -241,7 +256,8 @@ impl<'a> Run<'a> {
             .collect()
     }
 
-    fn rollouts(&self, on: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Rollouts> {
+    /// Answers and what they were worth, and how many tokens a second were drawn.
+    fn rollouts(&self, on: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<(Rollouts, f64)> {
         let (settings, policy) = (self.settings, &self.actors.policy);
         let adapter = (self.actors.as_values)()?;
         let rollout = Rollout {
@@ -257,9 +273,12 @@ impl<'a> Run<'a> {
         let prompts: Vec<&[u32]> = chosen.iter().map(|&at| &self.prompts[at][..]).collect();
         let number = self.state.update + 1;
         let first = (self.state.update * settings.prompts * settings.num_generations) as u64;
+        let started = Instant::now();
         let answers = rollout.answers(&prompts, settings.num_generations, first, &mut |tokens| {
             on(Event::Drawing { update: number, tokens })
         })?;
+        let tokens: usize = answers.iter().map(|answer| answer.ids.len()).sum();
+        let speed = tokens as f64 / started.elapsed().as_secs_f64().max(1e-9);
         let drawn: Vec<Drawn> = answers
             .into_iter()
             .map(|answer| {
@@ -276,7 +295,7 @@ impl<'a> Run<'a> {
             return Err(Error::invalid(format!("an answer has the score {score}")));
         }
         let drawn = Answers { drawn, rows, scores };
-        Rollouts::of(drawn, said, &self.actors.baseline, settings, &self.state)
+        Ok((Rollouts::of(drawn, said, &self.actors.baseline, settings, &self.state)?, speed))
     }
 
     /// Log-probabilities of the answers' tokens.

@@ -109,6 +109,8 @@ impl Objective for Policy<'_> {
         let metrics = Metrics::from([
             ("policy/approxkl".to_owned(), mean(moved)),
             ("policy/clipfrac".to_owned(), mean(cut)),
+            // Of a token, as far as those that were drawn tell it.
+            ("policy/entropy".to_owned(), -mean(said.iter().sum())),
             ("val/ratio".to_owned(), mean(ratios)),
             ("val/ratio_var".to_owned(), mean(squares) - mean(ratios).powi(2)),
         ]);

@@ -372,10 +372,15 @@ fn rungs_that_learn_from_judgements_are_judged_by_what_they_did_not_learn_from()
     folder.write("task.toml", &text.replace("\"generate\"", "\"classify\"").replace("[\"zero-shot\", ", "["));
     assert!(complaint(&folder, &["compare", "task.toml"]).contains("preferences are for what is written"));
     // A win rate without a comparison: any reward model, under its name.
-    let prompts = "task = \"generate\"\nmetrics = [\"win rate\"]\ndata = { file = \"test.jsonl\", input = \"prompt\", \
-                   answer = \"chosen\" }\n";
-    folder.write("bare.toml", prompts);
-    assert!(
-        complaint(&folder, &["experiment", "run", "bare.toml"]).contains("`win rate` wants a reward model")
+    let bare = format!(
+        "task = \"generate\"\nmetrics = [\"win rate\"]\n\
+         data = {{ file = \"test.jsonl\", input = \"prompt\", answer = \"chosen\" }}\n\
+         [matrix]\nprompt = [\"generate/plain\"]\nmodel = [\"{}\"]\n[run]\nmax_tokens = 3\n",
+        model("llama")
     );
+    folder.write("bare.toml", &bare);
+    let said = complaint(&folder, &["experiment", "run", "bare.toml"]);
+    assert!(said.contains("`win rate` wants a reward model"), "{said}");
+    folder.write("bare.toml", &format!("{bare}reward = \"results/task/.incontext/adapters/judge\"\n"));
+    assert!(folder.ok(&["experiment", "run", "bare.toml"]).out.contains("win rate"));
 }

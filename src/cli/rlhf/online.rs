@@ -16,7 +16,6 @@ use crate::cli::settings::Settings;
 use crate::cli::tune::{absolute, progress, runs, vacant, weights};
 use crate::cli::{Ending, INTERRUPTED, device, load};
 use crate::engine::rlhf::{self, Held, Job, Method, Places, Progress, Prompts, RewardSource};
-use crate::engine::tune::Documents;
 use crate::error::{Error, Result};
 use crate::models::{self, Model};
 use crate::rlhf::divergence::Adaptive;
@@ -330,26 +329,14 @@ fn train(shared: &Shared, job: &mut Job, settings: &Settings, printer: &Printer)
             .hint("begin as an adapter of this model"));
     }
     let device = settings.device(shared.device)?;
-    let (mut reward, mut template, mut collection) = (None, None, None);
+    let (mut reward, mut template, mut shelf) = (None, None, None);
     match &job.reward {
         RewardSource::Model { name } => reward = Some(settings.adapters().find(name)?),
         RewardSource::Grounding { collection: name, template: by, .. } => {
             template = Some(settings.library().load(by)?);
-            collection = Some(settings.home.open(name)?);
+            shelf = Some(load::Shelf::open(name, &device, settings)?);
         }
     }
-    let embedder = collection
-        .as_ref()
-        .map(|collection| load::collection_embedder(collection, None, &device, settings))
-        .transpose()?;
-    let version = collection.as_ref().map(load::version).transpose()?.unwrap_or_default();
-    let documents = collection.as_ref().zip(embedder.as_ref()).map(|(collection, embedder)| Documents {
-        collection,
-        embedder,
-        reranker: None,
-        places: &settings.places,
-        version: &version,
-    });
     printer.note(format!("loading {} ...", job.model));
     settings.home.create()?;
     let places = Places {
@@ -358,7 +345,7 @@ fn train(shared: &Shared, job: &mut Job, settings: &Settings, printer: &Printer)
         from: from.as_deref(),
         reward: reward.as_deref(),
         template: template.as_ref(),
-        documents,
+        documents: shelf.as_ref().map(|shelf| shelf.documents(settings)),
         folder: &folder,
         out: &out,
         resume: shared.resume,

@@ -2,34 +2,23 @@
 //!
 //! Answers are shown in an order of chance and without a name, so that nobody is preferred for where it stands or who it is.
 
+mod writers;
+
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::{BufRead, Read, Seek, SeekFrom, Write};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value, json};
 
+use self::writers::Writers;
 use crate::cli::printer::Printer;
-use crate::cli::settings::{Key, Settings};
-use crate::cli::{Ending, device, load, tuned};
-use crate::embed::Embedder;
-use crate::engine::ask::{Answering, Ask, Generation};
+use crate::cli::settings::Settings;
+use crate::cli::{Ending, device};
 use crate::error::{Error, IoContext, Result};
-use crate::generate::{Generator, Sampling};
-use crate::index::Collection;
-use crate::prompt::Template;
 use crate::random::SplitMix;
-use crate::text::layout::Layout;
 use crate::text::records::Source;
-use crate::text::tokenizer::Message;
-
-/// What questions over a collection are laid out by, unless told otherwise.
-const TEMPLATE: &str = "qa/grounded";
-
-/// How often an answer that was there already is drawn anew.
-const MORE_TRIES: u64 = 4;
 
 /// Keeps the orders in which answers are shown apart from other uses of one seed.
 const ORDERS: u64 = 0x6f72_6465_7273_0000;
@@ -303,101 +292,6 @@ fn open(path: &Path) -> Result<std::fs::File> {
 fn append(file: &mut std::fs::File, path: &Path, line: &Value) -> Result<()> {
     file.write_all(format!("{line}\n").as_bytes()).at("write", path)?;
     file.sync_data().at("write", path)
-}
-
-/// Who answers, and from what.
-struct Writers {
-    generators: Vec<Generator>,
-    documents: Option<(Collection, Embedder, Template)>,
-}
-
-impl Writers {
-    fn load(command: &Rate, settings: &Settings, printer: &Printer) -> Result<Self> {
-        let device = settings.device(command.device)?;
-        let names: Vec<Option<&str>> = match command.adapter.is_empty() {
-            true => vec![None],
-            false => command.adapter.iter().map(|name| Some(name.as_str())).collect(),
-        };
-        let mut generators = Vec::new();
-        for name in names {
-            let (model, adapter) =
-                (settings.get(Key::Model, command.model.as_deref()), settings.get(Key::Adapter, name));
-            let chosen = tuned::chosen(model, adapter, settings)?;
-            printer.note(format!("loading {} ...", chosen.name()));
-            generators.push(load::generator(&chosen, &device, settings)?);
-        }
-        let documents = match &command.collection {
-            None => None,
-            Some(name) => {
-                let collection = settings.home.open(name)?;
-                let embedder = load::collection_embedder(&collection, None, &device, settings)?;
-                let template = settings.library().load(command.prompt.as_deref().unwrap_or(TEMPLATE))?;
-                Some((collection, embedder, template))
-            }
-        };
-        Ok(Self { generators, documents })
-    }
-
-    /// Different answers to a prompt.
-    fn answer(&self, command: &Rate, settings: &Settings, prompt: &Value) -> Result<Case> {
-        let of_each = command.num_answers.map_or(if self.generators.len() == 1 { 2 } else { 1 }, u64::from);
-        let shown = in_words(prompt);
-        let mut case = Case { prompt: prompt.clone(), shown, answers: Vec::new() };
-        for generator in &self.generators {
-            let layout = self.layout(generator, settings, prompt, &case.shown)?;
-            if self.documents.is_some() {
-                case.prompt = json!(layout.messages());
-            }
-            let (mut left, mut seed) = (of_each, 0);
-            while left > 0 && seed < of_each + MORE_TRIES {
-                let sampling = Sampling {
-                    max_tokens: command.max_tokens,
-                    temperature: command.temperature,
-                    seed: command.seed.wrapping_mul(1_000_003).wrapping_add(seed),
-                    ..Sampling::default()
-                };
-                let go_on = &mut |_: &str| ControlFlow::Continue(());
-                let text = generator.generate(&layout, &sampling, go_on)?.text.trim().to_owned();
-                if !text.is_empty() && !case.answers.contains(&text) {
-                    case.answers.push(text);
-                    left -= 1;
-                }
-                seed += 1;
-            }
-        }
-        Ok(case)
-    }
-
-    fn layout(
-        &self,
-        generator: &Generator,
-        settings: &Settings,
-        prompt: &Value,
-        shown: &str,
-    ) -> Result<Layout> {
-        let Some((collection, embedder, template)) = &self.documents else {
-            return Ok(match prompt {
-                Value::Array(_) => {
-                    Layout::Chat(serde_json::from_value::<Vec<Message>>(prompt.clone()).map_err(|error| {
-                        Error::invalid(format!("a prompt's turns: {error}"))
-                            .hint("a list of `role` and `content`")
-                    })?)
-                }
-                _ => Layout::Chat(vec![Message::new("user", shown.to_owned())]),
-            });
-        };
-        let ask = Ask {
-            collection,
-            embedder,
-            reranker: None,
-            generation: None,
-            answering: Answering::Generate,
-            k: None,
-            places: &settings.places,
-        };
-        let passages = ask.passages(shown, generator.parameters())?;
-        Ok(ask.prompt(&Generation::new(generator, template), shown, &passages)?.prompt.layout)
-    }
 }
 
 #[cfg(test)]

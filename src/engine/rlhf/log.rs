@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::run::Held;
 use crate::error::{Error, IoContext, Result};
 use crate::files;
+use crate::rlhf::online::Speed;
 use crate::train::Metrics;
 
 /// What happened in each update, a line each, and answers that were drawn.
@@ -42,8 +43,8 @@ impl<'a> Log<'a> {
         Ok(Self { folder })
     }
 
-    pub fn write(&self, update: usize, metrics: &Metrics, samples: &[Value]) -> Result<()> {
-        let lines = json!({ "update": update, "metrics": metrics }).to_string() + "\n";
+    pub fn write(&self, update: usize, metrics: &Metrics, speed: Speed, samples: &[Value]) -> Result<()> {
+        let lines = json!({ "update": update, "metrics": metrics, "speed": speed }).to_string() + "\n";
         self.append(METRICS, &lines)?;
         let lines: String = samples
             .iter()

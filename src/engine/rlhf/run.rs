@@ -231,9 +231,9 @@ impl Parts<'_> {
         while run.state.update < settings.updates {
             let heard = run.update(&mut |event| match event {
                 Event::Drawing { update, tokens } => on(Progress::Drawing { update, tokens }),
-                Event::Updated { update, metrics, samples } => {
+                Event::Updated { update, metrics, samples, speed } => {
                     last.clone_from(&metrics);
-                    if let Err(error) = log.write(update, &metrics, &self.told(&samples)) {
+                    if let Err(error) = log.write(update, &metrics, speed, &self.told(&samples)) {
                         unwritten = Some(error);
                         return ControlFlow::Break(());
                     }

@@ -25,6 +25,12 @@ impl Batch {
         Self { ids, packing, types: Vec::new() }
     }
 
+    /// Sequences some of which go on with an earlier one: see [`Packing::branching`]. For a model that reads from left to right.
+    pub fn branching<S: AsRef<[u32]>>(sequences: &[S], behind: Vec<Option<usize>>) -> Self {
+        let packing = Packing::branching(sequences.iter().map(|s| s.as_ref().len()), behind);
+        Self { packing, ..Self::of(sequences) }
+    }
+
     /// Two texts a sequence.
     pub fn of_pairs(pairs: &[&Pair]) -> Self {
         Self {

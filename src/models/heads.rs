@@ -123,7 +123,7 @@ impl Classifier {
         if self.dense.is_some() { Token::First } else { Token::Last }
     }
 
-    /// Class logits `(B, C)` from hidden states `(N, H)`, which `adapter` had a part in.
+    /// Class logits `(B, C)` from hidden states `(N, H)`, which `adapter` had a part in; of sequences that no other goes on with.
     pub fn forward(
         &self,
         hidden: &Tensor,
@@ -131,7 +131,7 @@ impl Classifier {
         adapter: &dyn Adapter,
         mode: Mode,
     ) -> Result<Tensor> {
-        let read = batch.packing.ranges().map(|range| self.reads().of(&range) as u32);
+        let read = batch.packing.leaves().map(|range| self.reads().of(&range) as u32);
         let rows = Tensor::new(read.collect::<Vec<_>>(), hidden.device())?;
         let h = hidden.index_select(&rows, 0)?; // (B, H)
         let h = match &self.dense {

@@ -163,15 +163,20 @@ impl Transformer {
             )
             .hint("read the trunk in a pass before"));
         }
+        if cache.is_some() && batch.packing.is_branching() {
+            return Err(Error::invalid("sequences that share a beginning are read without a cache"));
+        }
         let packing = batch.packing.widened(virtual_rows);
         // A token's position counts what is cached before it, prefix rows included.
         let start = |row: usize| match cache.as_deref() {
             Some(cache) if !cache.is_empty(row) => cache.length(row),
             _ => prefix,
         };
-        let trunk = packing.ranges().next().map_or(0, |rows| rows.len());
-        let start = |row: usize| match cache.as_deref() {
-            Some(cache) if cache.is_branch(row) => start(0) + trunk,
+        let lengths: Vec<usize> = packing.ranges().map(|rows| rows.len()).collect();
+        let trunk = lengths.first().copied().unwrap_or(0);
+        let start = |row: usize| match (cache.as_deref(), packing.root(row)) {
+            (Some(cache), _) if cache.is_branch(row) => start(0) + trunk,
+            (_, Some(root)) => start(root) + lengths[root],
             _ => start(row),
         };
         let starts: Vec<usize> = (0..packing.len()).map(start).collect();
@@ -337,7 +342,10 @@ fn types(batch: &Batch, virtual_rows: usize) -> Vec<u32> {
 
 /// Cuts the adapter's rows off again: heads, losses and decoding never see them.
 fn drop_virtual_rows(x: &Tensor, packing: &Packing, n: usize) -> Result<Tensor> {
-    let kept = packing.ranges().map(|range| x.narrow(0, range.start + n, range.len() - n));
+    let kept = packing.ranges().enumerate().map(|(at, range)| {
+        let n = packing.before(at, n);
+        x.narrow(0, range.start + n, range.len() - n)
+    });
     Ok(Tensor::cat(&kept.collect::<Result<Vec<_>, _>>()?, 0)?)
 }
 

@@ -85,7 +85,7 @@ impl Attention {
         let mut mixed = match cache {
             Some(cache) => self.attend_cached(&q, (&k, &v), prefix, around, cache)?,
             None => {
-                let (k, v, segments) = behind_prefix(&k, &v, prefix, around)?;
+                let (k, v, segments) = looked_at(&k, &v, prefix, around)?;
                 attend(&q, &k, &v, &segments, self.heads, self.sight)?
             }
         };
@@ -167,21 +167,30 @@ fn as_rows(heads: &Tensor) -> Result<Tensor> {
     Ok(heads.transpose(0, 1)?.reshape((n, kv * d))?)
 }
 
-/// Keys and values with the prefix before each sequence's own.
-fn behind_prefix(
+/// Keys and values as each sequence looks at them: those of what it goes on with before its own, and the prefix before all.
+fn looked_at(
     k: &Tensor,
     v: &Tensor,
     prefix: Option<(&Tensor, &Tensor)>,
     around: &Surroundings,
 ) -> Result<(Tensor, Tensor, Vec<Segment>)> {
-    let Some((prefix_k, prefix_v)) = prefix else {
-        return Ok((k.clone(), v.clone(), around.packing.to_itself()));
+    let (mut k, mut v, mut keys) = match around.packing.seen() {
+        // A row that several look at gets the sum of what they have to say of it.
+        Some((rows, seen)) => {
+            let rows = Tensor::new(rows, k.device())?;
+            (k.index_select(&rows, 0)?, v.index_select(&rows, 0)?, seen)
+        }
+        None if prefix.is_none() => return Ok((k.clone(), v.clone(), around.packing.to_itself())),
+        None => (k.clone(), v.clone(), around.packing.clone()),
     };
-    let (prefix_k, prefix_v) = (as_rows(prefix_k)?, as_rows(prefix_v)?);
-    let keys = around.packing.widened(prefix_k.dim(0)?);
+    if let Some((prefix_k, prefix_v)) = prefix {
+        let (prefix_k, prefix_v) = (as_rows(prefix_k)?, as_rows(prefix_v)?);
+        (k, v) = (keys.behind(&prefix_k, &k)?, keys.behind(&prefix_v, &v)?);
+        keys = keys.widened(prefix_k.dim(0)?);
+    }
     let segments = around.packing.ranges().zip(keys.ranges());
     let segments = segments.map(|(queries, keys)| Segment { queries, keys }).collect();
-    Ok((around.packing.behind(&prefix_k, k)?, around.packing.behind(&prefix_v, v)?, segments))
+    Ok((k, v, segments))
 }
 
 /// `softmax(q kᵀ / √variance + mask) v` for each segment and head.

@@ -14,7 +14,7 @@ const CHUNK: usize = 128;
 /// What some rows of a packed batch should say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Targets {
-    /// Row of the hidden states, ascending.
+    /// Row of the hidden states; of a row that several sequences go on with there may be several.
     pub rows: Vec<u32>,
     /// The right token (or class) for that row.
     pub ids: Vec<u32>,

@@ -7,7 +7,6 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::clipped;
-use super::dpo::targets_of_sequences;
 use super::surrogate::{Weighed, numbers, through};
 use crate::error::Result;
 use crate::models::Model;
@@ -37,7 +36,7 @@ pub struct Critic<'a> {
 /// so of the row, told how many targets it has. With whose they are.
 fn places(piece: &Micro, one_more: &dyn Fn(usize, usize) -> bool) -> (Vec<u32>, Vec<Range<usize>>) {
     let (mut states, mut of_rows) = (Vec::new(), Vec::new());
-    let sequences = piece.batch.packing.ranges().zip(targets_of_sequences(piece));
+    let sequences = piece.batch.packing.leaves().zip(&piece.of_sequences);
     for (&row, (tokens, targets)) in piece.rows.iter().zip(sequences) {
         let from = states.len();
         states.extend(&piece.targets.rows[targets.clone()]);
@@ -69,12 +68,12 @@ fn of_states(head: &Linear, states: &[u32], hidden: &Tensor) -> Result<Tensor> {
     Ok(head.frozen(&hidden.index_select(&Tensor::new(states, hidden.device())?, 0)?)?.squeeze(1)?)
 }
 
-/// What `head` makes of the last token of each sequence, `(S,)`: the score of a whole answer.
+/// What `head` makes of the last token of each leaf, `(S,)`: the score of a whole answer.
 ///
 /// # Errors
 /// As a tensor operation fails.
 pub fn scores(head: &Linear, piece: &Micro, hidden: &Tensor) -> Result<Tensor> {
-    let last: Vec<u32> = piece.batch.packing.ranges().map(|range| range.end as u32 - 1).collect();
+    let last: Vec<u32> = piece.batch.packing.leaves().map(|range| range.end as u32 - 1).collect();
     of_states(head, &last, hidden)
 }
 

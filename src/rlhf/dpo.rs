@@ -96,22 +96,10 @@ pub fn log_probabilities_of_answers(
     hidden: &Tensor,
 ) -> Result<(Tensor, Vec<usize>)> {
     let said = loss::log_probabilities(hidden, &piece.targets, model.transformer.head())?; // (n,)
-    let of_sequences = targets_of_sequences(piece);
-    let sums = of_sequences.iter().map(|range| said.narrow(0, range.start, range.len())?.sum_keepdim(0));
+    let sums =
+        piece.of_sequences.iter().map(|range| said.narrow(0, range.start, range.len())?.sum_keepdim(0));
     let sums = sums.collect::<Result<Vec<_>, candle_core::Error>>()?;
-    Ok((Tensor::cat(&sums, 0)?, of_sequences.iter().map(Range::len).collect()))
-}
-
-/// Which of a piece's targets belong to which sequence.
-pub(super) fn targets_of_sequences(piece: &Micro) -> Vec<Range<usize>> {
-    let mut from = 0;
-    let mut of = |rows: Range<usize>| {
-        let count = piece.targets.rows[from..].iter().take_while(|&&row| (row as usize) < rows.end).count();
-        let range = from..from + count;
-        from = range.end;
-        range
-    };
-    piece.batch.packing.ranges().map(&mut of).collect()
+    Ok((Tensor::cat(&sums, 0)?, piece.of_sequences.iter().map(Range::len).collect()))
 }
 
 impl Objective for Dpo {

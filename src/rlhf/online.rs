@@ -18,7 +18,6 @@ use serde::{Deserialize, Serialize};
 
 use super::critic::Critic;
 use super::divergence::{Adaptive, Estimator};
-use super::dpo::targets_of_sequences;
 use super::policy::{Policy, Reduction, log_probabilities};
 use super::returns::{Answers, Rollouts, Said};
 use super::rollout::{Answer, Rollout};
@@ -401,7 +400,7 @@ fn add(sums: &mut Metrics, name: &str, learned: &Learned) {
 /// As computing them fails.
 pub fn of_answers(seen: &Seen, temperature: f64) -> Result<Vec<Vec<f64>>> {
     let said = numbers(&log_probabilities(seen.model, seen.piece, seen.hidden, temperature)?)?;
-    Ok(targets_of_sequences(seen.piece).into_iter().map(|range| said[range].to_vec()).collect())
+    Ok(seen.piece.of_sequences.iter().map(|range| said[range.clone()].to_vec()).collect())
 }
 
 /// The best answer and the worst.

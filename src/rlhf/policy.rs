@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use super::clipped;
 use super::divergence::Estimator;
-use super::dpo::targets_of_sequences;
 use super::surrogate::{Weighed, numbers, through};
 use crate::error::Result;
 use crate::models::Model;
@@ -88,13 +87,13 @@ impl Objective for Policy<'_> {
         let mut loss = Weighed { value: 0.0, slopes: vec![0.0; said.len()] };
         let (mut ratios, mut squares, mut cut, mut moved) = (0.0, 0.0, 0.0, 0.0);
         let answers = seen.piece.rows.len().max(1) as f64;
-        for (&row, range) in seen.piece.rows.iter().zip(targets_of_sequences(seen.piece)) {
+        for (&row, range) in seen.piece.rows.iter().zip(&seen.piece.of_sequences) {
             let share = match self.reduction {
                 Reduction::Tokens => 1.0 / said.len().max(1) as f64,
                 Reduction::Answers => 1.0 / (answers * range.len().max(1) as f64),
                 Reduction::Length(length) => 1.0 / (answers * length.max(1) as f64),
             };
-            for (at, place) in range.enumerate() {
+            for (at, place) in range.clone().enumerate() {
                 let known = &self.experience[row];
                 let (value, slope, ratio, clipped) = self.of_token(said[place], at, known);
                 loss.value += share * value;
@@ -152,7 +151,7 @@ mod tests {
     fn said(subject: &Subject, rows: &[Row], temperature: f64) -> Vec<Vec<f64>> {
         let of = |seen: &Seen| {
             let said = numbers(&log_probabilities(seen.model, seen.piece, seen.hidden, temperature)?)?;
-            Ok(targets_of_sequences(seen.piece).into_iter().map(|range| said[range].to_vec()).collect())
+            Ok(seen.piece.of_sequences.iter().map(|range| said[range.clone()].to_vec()).collect())
         };
         look(subject, rows, 64, &of, &mut |_, _| true).unwrap().unwrap()
     }

@@ -3,7 +3,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `line`, `judged`, `data`, `row` | lines of a file as token ids, and which of them are learned |
-//! | `batch` | which rows make a step, in which order, in which pieces |
+//! | `batch`, `micro` | which rows make a step, in which order, and in which pieces they are computed |
 //! | `objective` | what is made of hidden states: a loss, and what else is worth knowing |
 //! | `network`, `trunk` | rows to a loss; what the layers below all training make of a row, once |
 //! | `gradients`, `optim`, `schedule` | a step's gradients, AdamW, the rate |
@@ -53,6 +53,7 @@ mod gradients;
 mod judged;
 mod learner;
 mod line;
+mod micro;
 mod network;
 mod objective;
 mod optim;
@@ -69,7 +70,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
-pub use batch::{Micro, split};
+pub use batch::split;
 pub use checkpoint::{Best, CHECKPOINT, Exact, forget};
 pub(crate) use checkpoint::{read as read_checkpoint, write as write_checkpoint};
 pub use config::TrainConfig;
@@ -77,6 +78,7 @@ pub use curve::{CURVE, curve, ticks};
 pub use data::{Data, Kind, Reading, Style, TooLong, end_of_turn, ids_of_text};
 pub use judged::{Judgements, LeftOut};
 pub use learner::{Beside, Learned, Learner};
+pub use micro::Micro;
 pub use network::look;
 pub use objective::{Classes, Measured, Metrics, NextTokens, Objective, Seen};
 pub use report::{Begun, Event, LOG, Step, Validated, events};

@@ -3,8 +3,8 @@
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::batch::{Micro, micros};
 use super::gradients::Gradients;
+use super::micro::{Micro, micros};
 use super::objective::{self, Measured, Metrics, Seen};
 use super::row::Row;
 use super::trunk::Trunk;
@@ -42,6 +42,12 @@ impl<'a> Network<'a> {
     pub fn new(subject: &'a Subject<'a>, data: &'a [Row], room: Option<usize>) -> Self {
         let trunk = room.filter(|_| subject.untouched > 0).map(|room| Trunk::new(subject.untouched, room));
         Self { subject, data, trunk }
+    }
+
+    /// Whether what rows begin with is computed once for all that begin so: of a model that reads from left to right, whose trunk is
+    /// not kept row by row.
+    fn shares(&self) -> bool {
+        self.trunk.is_none() && self.subject.model.transformer.config.causal
     }
 
     /// `micro` in a part for each thread, where that pays: a piece with rows for all of them, whose gradients may exist once a
@@ -97,7 +103,7 @@ impl<'a> Network<'a> {
         config: &TrainConfig,
         number: usize,
     ) -> Result<(Gathered, Gradients)> {
-        let pieces = micros(self.data, chosen, config.micro_tokens);
+        let pieces = micros(self.data, chosen, config.micro_tokens, self.shares());
         let Subject { params, objective, .. } = *self.subject;
         let targets: usize = pieces.iter().map(|piece| objective.targets(piece)).sum();
         let (mut gradients, mut gathered, mut before) = (Gradients::default(), Gathered::default(), 0);
@@ -139,7 +145,7 @@ impl<'a> Network<'a> {
     ) -> Result<Option<Judged>> {
         let mut by_length = chosen.to_vec();
         by_length.sort_by_key(|&row| self.data[row].ids.len());
-        let pieces = micros(self.data, &by_length, most);
+        let pieces = micros(self.data, &by_length, most, self.shares());
         let (mut sum, mut count, mut sums) = (0.0, 0, Metrics::new());
         let of = pieces.len();
         for (at, micro) in pieces.into_iter().enumerate() {
@@ -179,7 +185,7 @@ pub fn look<T: Send>(
     let network = Network::new(subject, rows, None);
     let mut order: Vec<usize> = (0..rows.len()).collect();
     order.sort_by_key(|&row| rows[row].ids.len());
-    let pieces = micros(rows, &order, micro_tokens);
+    let pieces = micros(rows, &order, micro_tokens, network.shares());
     let (mut all, of) = (Vec::with_capacity(rows.len()), pieces.len());
     for (at, piece) in pieces.into_iter().enumerate() {
         if !on(at, of) {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{D, Tensor};
 
-use super::batch::Micro;
+use super::micro::Micro;
 use super::row::{Row, Target};
 use crate::error::Result;
 use crate::models::{Classifier, Model, Token};

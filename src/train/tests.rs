@@ -4,6 +4,7 @@ use candle_core::{D, Device};
 
 use super::testing::{LowRank, bits, config, model, row, rows, subject, tiny, trained};
 use super::*;
+use crate::adapters::{AdapterConfig, LlamaAdapter, Lora, Prefix, SoftPrompt, Start};
 use crate::models::{Batch, Model};
 use crate::nn::{Params, Pass};
 
@@ -107,6 +108,50 @@ fn a_step_has_the_same_gradient_in_any_number_of_pieces() {
         assert!((loss - other).abs() < 1e-6);
         let largest = whole.iter().zip(&pieces).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(largest < 1e-6, "{micro_tokens} tokens at a time: {largest}");
+    }
+}
+
+#[test]
+fn what_answers_share_is_computed_once_and_changes_nothing() {
+    let prompt = [5, 9, 30, 12];
+    let rows: Vec<Row> = [&[7, 8][..], &[11], &[3, 4, 6]].map(|answer| Row::from_ids(&prompt, answer)).into();
+    let methods = [
+        AdapterConfig::Lora(Lora::default()),
+        AdapterConfig::SoftPrompt(SoftPrompt { num_virtual_tokens: 3, ..SoftPrompt::default() }),
+        AdapterConfig::Prefix(Prefix { num_virtual_tokens: 2, ..Prefix::default() }),
+        AdapterConfig::LlamaAdapter(LlamaAdapter::default()),
+    ];
+    for (family, methods) in [("llama", &methods[..]), ("gemma3", &methods[..1]), ("gpt2", &methods[..1])] {
+        for method in methods {
+            let (model, mut params) = (model(family), Params::new());
+            let network = &model.transformer;
+            for (name, value) in method.start(network, &Start { seed: 3, ..Start::default() }).unwrap() {
+                // Nothing is zero, so that everything has a gradient.
+                let value = (&value + testing::numbers(value.dims(), name.len() as u64)).unwrap();
+                params.insert(&name, &value).unwrap();
+            }
+            let values =
+                params.iter().map(|(name, var)| (name.to_owned(), var.as_tensor().clone())).collect();
+            let adapter = method.attach(network, &values).unwrap();
+            let subject = subject(&model, &*adapter, &params);
+            let network = Network::new(&subject, &rows, None);
+            let of = |chosen: &[usize], weight: f64| {
+                let (Gathered { loss, .. }, gradients) =
+                    network.gather(chosen, weight, &config(), 0).unwrap();
+                let values =
+                    gradients.iter().map(|g| g.unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap());
+                (loss, values.collect::<Vec<_>>().concat())
+            };
+            let (loss, gradients) = of(&[0, 1, 2], 1.0);
+            let alone: Vec<_> =
+                [2.0, 1.0, 3.0].iter().enumerate().map(|(row, n)| of(&[row], n / 6.0)).collect();
+            let sum: f64 = alone.iter().map(|(loss, _)| loss).sum();
+            assert!((loss - sum).abs() < 1e-6, "{family} {}: {loss}, not {sum}", method.name());
+            for (at, gradient) in gradients.iter().enumerate() {
+                let sum: f32 = alone.iter().map(|(_, gradients)| gradients[at]).sum();
+                assert!((gradient - sum).abs() < 2e-6, "{family} {}: {gradient}, not {sum}", method.name());
+            }
+        }
     }
 }
 

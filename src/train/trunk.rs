@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use candle_core::Tensor;
 
-use super::batch::Micro;
+use super::micro::Micro;
 use super::row::Row;
 use crate::error::Result;
 use crate::models::{Batch, Token, Transformer};

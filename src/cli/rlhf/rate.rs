@@ -99,25 +99,22 @@ pub fn run(command: &Rate, settings: &Settings, printer: &Printer) -> Result<End
     let count = questions.len();
     let mut quit = false;
     for (at, (prompt, answers)) in questions.into_iter().enumerate() {
+        let shown = in_words(&prompt);
+        if judged.contains(&shown) {
+            known += 1;
+            continue;
+        }
         let case = match answers {
-            Some(answers) => Case { shown: in_words(&prompt), prompt, answers },
+            Some(answers) => Case { prompt, shown, answers },
             None => {
                 // Nobody is loaded for questions that are all judged.
-                if judged.contains(&in_words(&prompt)) {
-                    known += 1;
-                    continue;
-                }
                 if writers.is_none() {
                     writers = Some(Writers::load(command, settings, printer)?);
                 }
                 let Some(writers) = &writers else { continue };
-                writers.answer(command, settings, &prompt)?
+                writers.answer(command, settings, prompt, shown)?
             }
         };
-        if judged.contains(&in_words(&case.prompt)) || judged.contains(&case.shown) {
-            known += 1;
-            continue;
-        }
         let mut order: Vec<usize> = (0..case.answers.len()).collect();
         SplitMix::new(command.seed, ORDERS + at as u64).shuffle(&mut order);
         if order.len() < 2 {

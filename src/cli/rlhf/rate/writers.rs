@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use serde_json::{Value, json};
 
-use super::{Case, Rate, in_words};
+use super::{Case, Rate};
 use crate::cli::printer::Printer;
 use crate::cli::settings::{Key, Settings};
 use crate::cli::{load, tuned};
@@ -23,6 +23,14 @@ const TEMPLATE: &str = "qa/grounded";
 /// How often an answer that was there already is drawn anew.
 const MORE_TRIES: u64 = 4;
 
+/// Answers that are ranked by a digit each.
+const MOST: u64 = 9;
+
+/// Answers that each writer gives.
+fn of_each(command: &Rate, writers: usize) -> u64 {
+    command.num_answers.map_or(if writers == 1 { 2 } else { 1 }, u64::from)
+}
+
 /// Who answers, and from what.
 pub struct Writers {
     generators: Vec<Generator>,
@@ -37,6 +45,11 @@ impl Writers {
             true => vec![None],
             false => command.adapter.iter().map(|name| Some(name.as_str())).collect(),
         };
+        let count = of_each(command, names.len()) * names.len() as u64;
+        if !(2..=MOST).contains(&count) {
+            return Err(Error::invalid(format!("{count} answers to a question cannot be ranked"))
+                .hint(format!("2 to {MOST}: fewer adapters, or another --num-answers")));
+        }
         let mut generators = Vec::new();
         for name in names {
             let (model, adapter) =
@@ -58,12 +71,11 @@ impl Writers {
     }
 
     /// Different answers to a prompt.
-    pub fn answer(&self, command: &Rate, settings: &Settings, prompt: &Value) -> Result<Case> {
-        let of_each = command.num_answers.map_or(if self.generators.len() == 1 { 2 } else { 1 }, u64::from);
-        let shown = in_words(prompt);
-        let mut case = Case { prompt: prompt.clone(), shown, answers: Vec::new() };
+    pub fn answer(&self, command: &Rate, settings: &Settings, asked: Value, shown: String) -> Result<Case> {
+        let of_each = of_each(command, self.generators.len());
+        let mut case = Case { prompt: asked.clone(), shown, answers: Vec::new() };
         for generator in &self.generators {
-            let layout = self.layout(generator, settings, prompt, &case.shown)?;
+            let layout = self.layout(generator, settings, &asked, &case.shown)?;
             if self.documents.is_some() {
                 case.prompt = json!(layout.messages());
             }

@@ -2,11 +2,14 @@
 
 usage: python rlhf.py reward PREFERENCES.jsonl FOLDER    a reward model, and how it does on the test rows, source by source
        python rlhf.py ppo FOLDER SOURCE [UPDATES]        PPO against it on the prompts of one source, three seeds; curves.svg
+       python rlhf.py grounding FOLDER DOCUMENTS QUESTIONS.jsonl [UPDATES]    GRPO by what passages support of an answer
 needs: the `incontext` binary on the PATH and the default generator; nothing else
 
 PREFERENCES (may be gzipped) has rows of `prompt`, `chosen`, `rejected`, `source` and `split` (train, val, test). Training rows are
 taken source by source, the smallest first, until about 300,000 tokens are full. PPO begins as an SFT policy that learned of SOURCE
 each rejected answer twice and each chosen one once, so that it is rather rude than polite and can move; test prompts are held out.
+QUESTIONS has rows of `question`, `answers` (none where nothing in DOCUMENTS answers it) and `split`; `grounding` begins as LoRA on
+the training questions and asks those of test before and after.
 In FOLDER what is there already is not done again.
 """
 
@@ -103,6 +106,28 @@ def ppo(folder, source, updates="40"):
         out.write(curves(folder))
 
 
+def grounding(folder, documents, questions, updates="100"):
+    os.makedirs(folder, exist_ok=True)
+    documents, questions = map(os.path.abspath, (documents, questions))
+    with open(questions) as lines:
+        test = [row for row in map(json.loads, lines) if row["split"] == "test"]
+    write(os.path.join(folder, "test.jsonl"), test)
+    there = lambda name: os.path.exists(os.path.join(folder, ".incontext/adapters", name))
+    of = ["--data", questions, "--split", "train", "--json"]
+    incontext("ingest", documents, "-c", "grounding", "--quiet", where=folder)
+    if not there("sft"):
+        words = ["--template", "qa/grounded", "--collection", "grounding", "--epochs", "1", "--max-length", "1024"]
+        incontext("tune", "lora", *of, *words, "--out", "sft", where=folder)
+    if not there("grounded"):
+        words = ["-c", "grounding", "--from", "sft", "--updates", updates, "--max-tokens", str(MOST), "--micro-tokens", "2048"]
+        incontext("rlhf", "grpo", *of, *words, "--out", "grounded", where=folder)
+    for name in ("sft", "grounded"):
+        words = ["--questions", "test.jsonl", "-c", "grounding", "--adapter", name, "--json"]
+        scores = json.loads(incontext("eval", "qa", *words, where=folder))["scores"]
+        shares = [f"{what} {100 * scores[key]['mean']:.1f}" for what, key in (("F1", "f1"), ("written and grounded", "generated"))]
+        print(f"{name}: {', '.join(shares)}, refusal F1 {100 * scores['refusal_f1']:.1f}")
+
+
 def curves(folder):
     """Mean score and divergence of each update, a line a seed."""
     runs = []
@@ -129,4 +154,4 @@ def curves(folder):
 
 
 if __name__ == "__main__":
-    {"reward": reward, "ppo": ppo}[sys.argv[1]](*sys.argv[2:])
+    {"reward": reward, "ppo": ppo, "grounding": grounding}[sys.argv[1]](*sys.argv[2:])

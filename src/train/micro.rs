@@ -187,17 +187,14 @@ impl Micro {
         }
     }
 
-    /// The same rows in `parts` of about as many tokens each, to be computed side by side; whole where there are fewer rows. Rows with
-    /// one prompt stay together where there are enough prompts.
+    /// The same rows in `parts` of about as many tokens each, to be computed side by side; whole where there are fewer rows, or where
+    /// each part would compute over again what most of the piece is: a prompt that all share.
     pub fn split(self, data: &[Row], parts: usize) -> Vec<Self> {
         if parts < 2 || self.rows.len() < parts {
             return vec![self];
         }
         let shares = self.shares;
         let mut units = groups(data, &self.rows, shares);
-        if units.len() < parts {
-            units = self.rows.iter().map(|&row| vec![row]).collect();
-        }
         let length = |rows: &Vec<usize>| -> usize {
             let mut known = HashSet::new();
             let mut sum = 0;
@@ -207,17 +204,26 @@ impl Micro {
             }
             sum
         };
+        if units.len() < parts {
+            let all: usize = units.iter().map(length).sum();
+            let several = units.iter().filter(|unit| unit.len() > 1);
+            let prompts: usize = several.map(|unit| data[unit[0]].prompt().len()).sum();
+            if shares && 2 * prompts > all {
+                return vec![self];
+            }
+            units = self.rows.iter().map(|&row| vec![row]).collect();
+        }
         let mut longest_first: Vec<(usize, Vec<usize>)> =
             units.into_iter().map(|rows| (length(&rows), rows)).collect();
         longest_first.sort_by_key(|(tokens, _)| std::cmp::Reverse(*tokens));
-        let mut shares_of = vec![(0, Vec::new()); parts];
+        let mut loads = vec![(0, Vec::new()); parts];
         for (more, unit) in longest_first {
-            if let Some((tokens, rows)) = shares_of.iter_mut().min_by_key(|(tokens, _)| *tokens) {
+            if let Some((tokens, rows)) = loads.iter_mut().min_by_key(|(tokens, _)| *tokens) {
                 *tokens += more;
                 rows.extend(unit);
             }
         }
-        shares_of.into_iter().map(|(_, rows)| Self::of(data, &rows, shares)).collect()
+        loads.into_iter().map(|(_, rows)| Self::of(data, &rows, shares)).collect()
     }
 }
 
@@ -301,10 +307,9 @@ mod tests {
         let parts = micros(&data, &[0, 1, 2, 3], 100, true).remove(0).split(&data, 2);
         let rows: Vec<_> = parts.iter().map(|part| part.rows.clone()).collect();
         assert_eq!(rows, [vec![0, 1], vec![2, 3]]);
-        assert_eq!(
-            micros(&data, &[2, 3], 100, true).remove(0).split(&data, 2).len(),
-            2,
-            "no thread without a row"
-        );
+        assert_eq!(micros(&data, &[2, 3], 100, true).remove(0).split(&data, 2).len(), 2);
+        let long = [Row::from_ids(&[7; 9], &[6]), Row::from_ids(&[7; 9], &[5])];
+        let whole = micros(&long, &[0, 1], 100, true).remove(0).split(&long, 2);
+        assert_eq!(whole.len(), 1, "the prompt is most of it, and read once");
     }
 }

@@ -1,8 +1,8 @@
 //! Rows in pieces that are computed at once.
 //!
-//! Rows are packed, so there is no padding to save. Where a model reads from left to right, what several answers begin with is
-//! computed once: those of one row, which were compared, and those of rows with one prompt. Attention, loss and gradient are what
-//! they would be if each had a copy of its own.
+//! Rows are packed, so there is no padding to save. Where a model reads from left to right, what several sequences begin with is
+//! computed once: the prompt of answers that were compared, or drawn, and the instruction with which a template begins every row.
+//! Attention, loss and gradient are what they would be if each had a copy of its own.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -73,10 +73,7 @@ impl<'d> Laid<'d> {
 
 impl Micro {
     fn of(data: &[Row], rows: &[usize], shares: bool) -> Self {
-        let mut prompts: HashMap<&[u32], usize> = HashMap::new();
-        for &row in rows.iter().filter(|_| shares) {
-            *prompts.entry(data[row].prompt()).or_default() += data[row].sequences().len();
-        }
+        let beginnings = Beginnings::of(data, rows, shares);
         let (mut laid, mut sequences) = (Laid::default(), Vec::new());
         for (number, &row) in rows.iter().enumerate() {
             let row = &data[row];
@@ -92,15 +89,14 @@ impl Micro {
                     continue;
                 }
             };
-            let prompt = row.prompt();
-            let is_shared = !prompt.is_empty() && prompts.get(prompt).is_some_and(|count| *count > 1);
+            let shared = beginnings.shared(row);
             for ids in row.sequences() {
                 let (own, rest) = labels.split_at(ids.len());
                 labels = rest;
-                match is_shared && ids.len() > prompt.len() {
+                match (1..ids.len()).contains(&shared) {
                     true => {
-                        let begun = laid.begin(prompt);
-                        laid.leaf(Some(begun), &ids[prompt.len()..], &own[prompt.len()..]);
+                        let begun = laid.begin(&ids[..shared]);
+                        laid.leaf(Some(begun), &ids[shared..], &own[shared..]);
                     }
                     false => laid.leaf(None, ids, own),
                 }
@@ -119,22 +115,69 @@ impl Micro {
     }
 }
 
+/// An instruction of so many tokens is worth sharing.
+const SHORTEST: usize = 8;
+
+/// What some rows begin with.
+#[derive(Default)]
+struct Beginnings<'d> {
+    /// Answers to each prompt; none where nothing is shared.
+    answers: HashMap<&'d [u32], usize>,
+    /// Tokens that all prompts begin with which have one answer.
+    common: usize,
+}
+
+impl<'d> Beginnings<'d> {
+    fn of(data: &'d [Row], rows: &[usize], shares: bool) -> Self {
+        let mut found = Self::default();
+        let rows = || rows.iter().map(|&row| &data[row]);
+        if !shares {
+            return found;
+        }
+        for row in rows().filter(|row| !matches!(row.target, Target::Class(_))) {
+            *found.answers.entry(row.prompt()).or_default() += row.sequences().len();
+        }
+        let mut alone = rows().map(Row::prompt).filter(|prompt| found.answers.get(prompt) == Some(&1));
+        if let Some(first) = alone.next() {
+            let alike = |prompt: &[u32]| first.iter().zip(prompt).take_while(|(a, b)| a == b).count();
+            found.common = alone.map(alike).min().filter(|common| *common >= SHORTEST).unwrap_or(0);
+        }
+        found
+    }
+
+    /// Tokens that `row` begins with and shares.
+    fn shared(&self, row: &Row) -> usize {
+        match self.answers.get(row.prompt()) {
+            Some(1) => self.common,
+            Some(_) => row.prompt().len(),
+            None => 0,
+        }
+    }
+
+    /// Tokens that `row` adds to those that begin as `known` says, which its beginning joins.
+    fn cost(&self, row: &'d Row, known: &mut HashSet<&'d [u32]>) -> usize {
+        let shared = self.shared(row);
+        let new = if shared > 0 && known.insert(&row.ids[..shared]) { shared } else { 0 };
+        row.ids.len() - row.sequences().len() * shared + new
+    }
+}
+
 /// The rows numbered `chosen`, in pieces of at most `most` tokens; a row that is longer is a piece of its own. Where beginnings are
 /// shared, rows with one prompt come one after another.
 pub fn micros(data: &[Row], chosen: &[usize], most: usize, shares: bool) -> Vec<Micro> {
     let mut micros = Vec::new();
     let mut piece: Vec<usize> = Vec::new();
+    let beginnings = Beginnings::of(data, chosen, shares);
     let (mut tokens, mut known) = (0, HashSet::new());
     for row in groups(data, chosen, shares).concat() {
-        let mut length = cost(&data[row], shares, &known);
+        let mut length = beginnings.cost(&data[row], &mut known);
         if !piece.is_empty() && tokens + length > most {
             micros.push(Micro::of(data, &piece, shares));
             piece.clear();
             known.clear();
-            (tokens, length) = (0, cost(&data[row], shares, &known));
+            (tokens, length) = (0, beginnings.cost(&data[row], &mut known));
         }
         piece.push(row);
-        known.insert(data[row].prompt());
         tokens += length;
     }
     if !piece.is_empty() {
@@ -161,17 +204,6 @@ fn groups(data: &[Row], rows: &[usize], shares: bool) -> Vec<Vec<usize>> {
     groups
 }
 
-/// Tokens that a row adds to a piece that has the prompts `known`.
-fn cost(row: &Row, shares: bool, known: &HashSet<&[u32]>) -> usize {
-    let prompt = row.prompt();
-    let copies = row.sequences().len();
-    match shares && !matches!(row.target, Target::Class(_)) {
-        true if known.contains(prompt) => row.ids.len() - copies * prompt.len(),
-        true => row.ids.len() - (copies - 1) * prompt.len(),
-        false => row.ids.len(),
-    }
-}
-
 impl Micro {
     /// The same rows as if each of their sequences were one token: for whoever reads no more of them.
     pub fn of_one_token_each(&self) -> Self {
@@ -195,14 +227,10 @@ impl Micro {
         }
         let shares = self.shares;
         let mut units = groups(data, &self.rows, shares);
+        let beginnings = Beginnings::of(data, &self.rows, shares);
         let length = |rows: &Vec<usize>| -> usize {
             let mut known = HashSet::new();
-            let mut sum = 0;
-            for &row in rows {
-                sum += cost(&data[row], shares, &known);
-                known.insert(data[row].prompt());
-            }
-            sum
+            rows.iter().map(|&row| beginnings.cost(&data[row], &mut known)).sum()
         };
         if units.len() < parts {
             let all: usize = units.iter().map(length).sum();
@@ -311,5 +339,24 @@ mod tests {
         let long = [Row::from_ids(&[7; 9], &[6]), Row::from_ids(&[7; 9], &[5])];
         let whole = micros(&long, &[0, 1], 100, true).remove(0).split(&long, 2);
         assert_eq!(whole.len(), 1, "the prompt is most of it, and read once");
+    }
+
+    #[test]
+    fn an_instruction_that_all_rows_begin_with_is_there_once() {
+        let begun = |rest: &[u32]| [&[4; 8][..], rest].concat();
+        let data = [
+            Row::from_ids(&begun(&[1, 2]), &[9]),
+            Row::from_ids(&begun(&[3]), &[9, 8]),
+            Row::from_ids(&begun(&[]), &[7]),
+        ];
+        let piece = micros(&data, &[0, 1, 2], 100, true).remove(0);
+        assert_eq!(piece.batch.ids, [&[4; 8][..], &[1, 2, 9], &[3, 9, 8], &[7]].concat());
+        assert_eq!(piece.targets, Targets { rows: vec![9, 11, 12, 7], ids: vec![9, 9, 8, 7] });
+        assert_eq!(piece.sequences, [0..1, 1..2, 2..3]);
+        let pieces = micros(&data, &[0, 1, 2], 15, true);
+        assert_eq!(pieces.iter().map(|piece| piece.rows.len()).collect::<Vec<_>>(), [3]);
+        assert_eq!(micros(&data, &[0, 1, 2], 13, true).len(), 2);
+        let short = [Row::from_ids(&[4, 4, 1], &[9]), Row::from_ids(&[4, 4, 2], &[9])];
+        assert_eq!(micros(&short, &[0, 1], 100, true).remove(0).batch.packing.rows(), 8, "not worth it");
     }
 }

@@ -266,7 +266,7 @@ fn what_is_wrong_with_a_file_is_found_before_anything_is_asked() {
         complaint(&EXPERIMENT.replace("mine.j2\", {", "translate/plain\", {"), &data()),
     ].concat(), @r#"
     error: `films.toml`: line 4: unknown field `metric`, expected one of `name`, `description`, `task`, `data`, `pool`, `labels`, `values`, `matrix`, `metrics`, `baseline`, `run`, `assert`, `require`
-    error: `films.toml`: line 4: no metric `acuracy`; there are: accuracy, macro-F1, exact match, F1, contains, BLEU, chrF, ROUGE-L, JSON valid, field F1, grounded, refusal F1, nDCG@10, recall@10, MRR@10, passed, ms, tokens
+    error: `films.toml`: line 4: no metric `acuracy`; there are: accuracy, macro-F1, exact match, F1, contains, BLEU, chrF, ROUGE-L, JSON valid, field F1, grounded, refusal F1, nDCG@10, recall@10, MRR@10, win rate, passed, ms, tokens
     error: cannot read `nothing.jsonl`: No such file or directory (os error 2)
     error: template `classify/mine` has no slot `asks`
     hint: its slots: `ask`

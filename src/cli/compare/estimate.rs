@@ -1,6 +1,7 @@
-//! How long rungs would take, from two steps of training and two answers of each.
+//! How long rungs would take, from three steps of training and two answers of each.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Instant;
 
 use serde_json::Value;
@@ -18,9 +19,10 @@ use crate::experiment::ladder::{Climb, Costs, Order, Rung};
 use crate::experiment::metric::Metric;
 use crate::experiment::plan::Plan;
 use crate::experiment::run::Run;
+use crate::train::{Event, LOG, events};
 
 /// Steps, rows and answers of a calibration.
-const STEPS: usize = 2;
+const STEPS: usize = 3;
 const BATCH: usize = 8;
 const ROWS: usize = 64;
 const ANSWERS: usize = 2;
@@ -189,7 +191,8 @@ impl Timed {
             false => outcome["seconds"].as_f64(),
         };
         let trained = trained.unwrap_or(whole);
-        let row = trained / rows.max(1) as f64;
+        let log = trainer.home.join("runs").join(NAME).join(LOG);
+        let row = pace(&log).unwrap_or(trained / rows.max(1) as f64);
         Ok(Self {
             once: (whole - trained).max(0.0),
             step: row * batch as f64,
@@ -227,6 +230,28 @@ impl Timed {
         let steps = self.steps.map_or(an_epoch * self.epochs, |steps| steps as f64);
         self.once + self.step * (steps + self.more_steps as f64)
     }
+}
+
+/// Seconds that a row of middling length takes, by the steps of a run behind its first: that one fetches all memory from the system,
+/// once for however many steps. `None` where there is no such log.
+fn pace(log: &Path) -> Option<f64> {
+    let events = events(log).ok().filter(|_| log.exists())?;
+    let begun = events.iter().find_map(|event| match event {
+        Event::Begun(begun) => Some(begun),
+        _ => None,
+    })?;
+    let mut tokens = 0;
+    let mut passed: Vec<(f64, f64)> = Vec::new();
+    for event in &events {
+        if let Event::Step(step) = event {
+            tokens += step.tokens;
+            passed.push((tokens as f64, tokens as f64 / step.tokens_per_second));
+        }
+    }
+    let ((first, from), (last, until)) = (passed.first()?, passed.last()?);
+    let a_token = (until - from) / (last - first);
+    let a_row = begun.tokens as f64 / begun.rows as f64;
+    Some(a_token * a_row).filter(|seconds| seconds.is_finite() && *seconds > 0.0)
 }
 
 /// What the options of a run say of its length.
@@ -359,5 +384,23 @@ mod tests {
             reads_once: true,
         };
         assert_eq!(head.train(100), 26.0);
+    }
+
+    #[test]
+    fn the_pace_is_that_of_the_steps_behind_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join(LOG);
+        assert_eq!(pace(&log), None);
+        // 100 tokens in 5 seconds, then 100 a second.
+        let begun = r#"{"event":"begun","step":0,"of":3,"rows":10,"validation_rows":0,"tokens":300,"targets":9,"parameters":1}"#;
+        let step = |number: usize, rate: f64| {
+            format!(
+                "{{\"event\":\"step\",\"step\":{number},\"of\":3,\"epoch\":1.0,\"loss\":1.0,\"learning_rate\":1.0,\
+                 \"gradient_norm\":1.0,\"tokens\":100,\"tokens_per_second\":{rate},\"eta\":0.0}}"
+            )
+        };
+        let lines = [begun.to_owned(), step(1, 20.0), step(2, 200.0 / 6.0), step(3, 300.0 / 7.0)];
+        std::fs::write(&log, lines.join("\n")).unwrap();
+        assert!((pace(&log).unwrap() - 0.3).abs() < 1e-9, "30 tokens a row");
     }
 }

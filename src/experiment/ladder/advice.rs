@@ -7,6 +7,9 @@
 use super::outcome::{Outcome, Step};
 use crate::experiment::table::{number, probability, thousands};
 
+/// The share of the advised rung's cost that another has to stay below to be named as the cheaper one.
+const WORTH_A_WORD: f64 = 0.75;
+
 /// The advice, in one to four sentences.
 pub fn of(outcome: &Outcome) -> String {
     let ladder: Vec<&Step> =
@@ -53,7 +56,7 @@ pub fn of(outcome: &Outcome) -> String {
             ));
         }
     }
-    let cheaper = ladder.iter().copied().filter(|step| cost(step) < cost(chosen));
+    let cheaper = ladder.iter().copied().filter(|step| cost(step) < WORTH_A_WORD * cost(chosen));
     if let Some(next) = cheaper.max_by(|a, b| score(a).total_cmp(&score(b))) {
         said.push(format!(
             "The best that costs less is {}: {} for {} of the cost.",
@@ -187,10 +190,16 @@ pub(super) mod tests {
 
     #[test]
     fn the_cheapest_of_those_that_are_as_good_as_the_best_is_advised_with_the_reason() {
-        let mut steps =
-            vec![step("zero-shot", 0.5, 10.0), step("lora", 0.941, 100.0), step("full", 0.943, 600.0)];
+        let mut steps = vec![
+            step("zero-shot", 0.5, 10.0),
+            step("lora", 0.941, 100.0),
+            step("full", 0.943, 600.0),
+            // Hardly cheaper: not worth a word.
+            step("prefix", 0.8, 99.0),
+        ];
         steps[0].best = against(0.0001);
         steps[1].best = against(0.8);
+        steps[3].best = against(0.0001);
         assert_eq!(
             of(&outcome(steps)),
             "On this task `lora` gives accuracy 94.1 ± 2.0, trained on 1,000 rows. The highest score, 94.3 of `full`, is not \

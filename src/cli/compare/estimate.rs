@@ -351,7 +351,7 @@ mod tests {
         );
         assert_eq!(
             short,
-            words("tune lora --limit 16 --rank 4 --out calibration --steps 2 --batch-size 8 --restart")
+            words("tune lora --limit 16 --rank 4 --out calibration --steps 3 --batch-size 8 --restart")
         );
         assert_eq!(said, Said { epochs: Some(4.0), sweeps: true, ..Said::default() });
         let (short, said) = shortened(&words("tune features --limit 500 --steps 9 --out f"), 64, true);

@@ -11,6 +11,8 @@ use std::ops::AddAssign;
 use serde::Serialize;
 
 use super::stats::{Bootstrap, Estimate};
+use crate::rlhf::reward::pairs;
+use crate::rlhf::surrogate::{sigmoid, softplus};
 
 /// Parts that confidence, which is from a half to one, is cut into.
 const BINS: usize = 10;
@@ -72,8 +74,7 @@ pub struct Report {
 
 /// Of each pair of `scores`, the best answer's first: the better one's less the worse one's.
 fn differences(scores: &[f64]) -> impl Iterator<Item = f64> {
-    (0..scores.len())
-        .flat_map(move |better| scores[better + 1..].iter().map(move |worse| scores[better] - worse))
+    pairs(scores.len()).map(move |(better, worse)| scores[better] - scores[worse])
 }
 
 fn right(difference: f64) -> f64 {
@@ -105,7 +106,7 @@ impl Told {
             for difference in differences(&row.scores) {
                 *prompts.entry(&row.prompt).or_default() += &Share { right: right(difference), pairs: 1.0 };
                 margin += difference;
-                loss += (-difference).max(0.0) + (-difference.abs()).exp().ln_1p();
+                loss += softplus(-difference);
             }
         }
         let shares: Vec<Share> = prompts.into_values().collect();
@@ -132,7 +133,7 @@ impl Calibration {
     fn of(rows: &[Ranked]) -> Self {
         let mut sums = [(0usize, 0.0, 0.0); BINS];
         for difference in rows.iter().flat_map(|row| differences(&row.scores)) {
-            let confidence = 1.0 / (1.0 + (-difference.abs()).exp());
+            let confidence = sigmoid(difference.abs());
             let at = ((confidence - 0.5) * 2.0 * BINS as f64) as usize;
             let (pairs, confident, correct) = &mut sums[at.min(BINS - 1)];
             (*pairs, *confident, *correct) =

@@ -34,7 +34,7 @@ pub fn ranking(scores: &[f64], margin: f64, centring: f64) -> Weighed {
 }
 
 /// Which of `count` ranked answers are compared: each with every worse one.
-pub(super) fn pairs(count: usize) -> impl Iterator<Item = (usize, usize)> {
+pub fn pairs(count: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..count).flat_map(move |better| (better + 1..count).map(move |worse| (better, worse)))
 }
 

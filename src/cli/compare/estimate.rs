@@ -235,7 +235,7 @@ impl Timed {
 /// Seconds that a row of middling length takes, by the steps of a run behind its first: that one fetches all memory from the system,
 /// once for however many steps. `None` where there is no such log.
 fn pace(log: &Path) -> Option<f64> {
-    let events = events(log).ok().filter(|_| log.exists())?;
+    let events = events(log).ok()?;
     let begun = events.iter().find_map(|event| match event {
         Event::Begun(begun) => Some(begun),
         _ => None,

@@ -89,6 +89,11 @@ impl Error {
         self.report().and_then(|report| report.hint.as_deref())
     }
 
+    /// What happened and what to do next in one line, for a parser of files that keeps no more than a text.
+    pub fn in_one_line(&self) -> String {
+        self.advice().map_or(self.to_string(), |advice| format!("{self}; {advice}"))
+    }
+
     /// The same error, its text prefixed by where it happened: `guide.md: line 3: ...`.
     #[must_use]
     pub fn within(mut self, place: impl fmt::Display) -> Self {
@@ -146,6 +151,7 @@ mod tests {
         let error = Error::not_found("collection `notes`").hint("incontext ingest notes/ -c notes");
         assert_eq!(error.to_string(), "collection `notes`");
         assert_eq!(error.advice(), Some("incontext ingest notes/ -c notes"));
+        assert_eq!(error.in_one_line(), "collection `notes`; incontext ingest notes/ -c notes");
         assert_eq!(error.within("a.md").to_string(), "a.md: collection `notes`");
     }
 

@@ -32,10 +32,10 @@ impl Label {
 /// `Invalid` for fewer than two labels, a class or a word that stands there twice, and a word that says nothing.
 pub fn check(labels: &[Label]) -> Result<()> {
     if labels.len() < 2 {
-        let there = if labels.is_empty() { "nothing".to_owned() } else { names(labels) };
-        return Err(
-            Error::invalid(format!("{there} to choose from is no choice")).hint("name two labels or more")
-        );
+        let there =
+            labels.first().map_or("no class".to_owned(), |label| format!("one class, `{}`,", label.class));
+        return Err(Error::invalid(format!("{there} is no choice"))
+            .hint("it takes two: name more labels, or give rows of other classes"));
     }
     if let Some(label) = labels.iter().find(|label| label.word.trim().is_empty()) {
         return Err(Error::invalid(format!("the class `{}` has no words to be said in", label.class))
@@ -146,8 +146,8 @@ mod tests {
     #[test]
     fn what_is_no_choice_is_refused() {
         let complaint = |pairs: &[(&str, &str)]| check(&labels(pairs)).unwrap_err().to_string();
-        assert_eq!(complaint(&[]), "nothing to choose from is no choice");
-        assert_eq!(complaint(&[("a", "a")]), "`a` to choose from is no choice");
+        assert_eq!(complaint(&[]), "no class is no choice");
+        assert_eq!(complaint(&[("a", "a")]), "one class, `a`, is no choice");
         assert_eq!(complaint(&[("a", "x"), ("a", "y")]), "the class `a` is there twice");
         assert_eq!(complaint(&[("a", "x"), ("b", "X ")]), "two classes are said in the same words, `X `");
         assert_eq!(complaint(&[("a", "x"), ("b", " ")]), "the class `b` has no words to be said in");

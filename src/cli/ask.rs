@@ -175,7 +175,8 @@ pub fn doubt(answer: &Answer, printer: &Printer) {
 pub fn nearest(answer: &Answer) -> Vec<String> {
     let line = |nearest: &Nearest| {
         let title = tidy(nearest.title.as_deref().unwrap_or_default());
-        format!("  nearest: {}:{}  {title}", one_line(&nearest.path), nearest.lines[0]).trim_end().to_owned()
+        let place = super::place(&nearest.path, nearest.page, (nearest.lines[0], nearest.lines[0]));
+        format!("  nearest: {place}  {title}").trim_end().to_owned()
     };
     answer.nearest.iter().map(line).collect()
 }

@@ -1,6 +1,7 @@
 //! What an experiment varies, as its file writes it: the axes and the values that stand on them.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -152,18 +153,26 @@ impl Default for Demos {
     }
 }
 
-impl TryFrom<String> for Demos {
-    type Error = Error;
+impl FromStr for Demos {
+    type Err = Error;
 
-    fn try_from(text: String) -> Result<Self> {
+    fn from_str(text: &str) -> Result<Self> {
         let mut words = text.split_whitespace();
         let select: Select = words.next().unwrap_or_default().parse()?;
         let k = match (words.next(), words.next()) {
             (None, _) => USUAL_DEMOS,
-            (Some(k), None) => k.parse().map_err(|_| wrong_demos(&text))?,
-            _ => return Err(wrong_demos(&text)),
+            (Some(k), None) => k.parse().map_err(|_| wrong_demos(text))?,
+            _ => return Err(wrong_demos(text)),
         };
         Ok(Self { select, k: if select == Select::None { 0 } else { k } })
+    }
+}
+
+impl TryFrom<String> for Demos {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse().map_err(|error: Error| error.in_one_line())
     }
 }
 

@@ -208,6 +208,13 @@ mod tests {
         );
         assert!(complaint("prompt = [\"a/b\", \"a/b\"]").contains("stands twice on the axis `prompt`"));
         assert!(complaint("prompt = []").contains("an axis of the matrix is empty"));
+        let said = complaint("prompt = [\"a/b\"]\ndemos = [\"near 4\"]");
+        assert!(
+            said.ends_with(
+                "no way to choose demonstrations; there are: none, first, random, balanced, knn, mmr, votek"
+            ),
+            "{said}"
+        );
     }
 
     #[test]

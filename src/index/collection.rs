@@ -22,13 +22,13 @@ use crate::error::{Error, Result};
 use crate::text::slip::closest;
 
 use super::filter::Filter;
+use super::layout::{current_profile, name_on_server, settings, vectors_dir, words_dir, write_profile};
 use super::lexical::Words;
 use super::lock::{Lock, Mode, Patience};
 use super::manifest::{self, Folders, Known, Manifest, Stats};
-use super::profile::{self, Fusion, Gate, Profile};
+use super::profile::{Fusion, Gate, Profile};
 use super::server::Server;
-use super::store::{Chosen, Settings, Store, document_key};
-use super::writer::write_profile;
+use super::store::{Chosen, Store, document_key};
 use super::{ChunkId, Passage};
 
 /// A collection that exists.
@@ -388,42 +388,6 @@ impl Difference {
         };
         Self { missing: without(known, there), unknown: without(there, known) }
     }
-}
-
-pub(super) const PROFILE: &str = "profile.toml";
-
-/// What the collection was built with, ranked and fused as its `profile.toml` says now.
-pub(super) fn current_profile(dir: &Path, manifest: &Manifest) -> Result<Profile> {
-    let built = manifest.profile()?;
-    let path = dir.join(PROFILE);
-    if !path.exists() {
-        return Ok(built);
-    }
-    let edited = Profile::load(&path)?;
-    built.check(&edited).map_err(|error| error.within(format!("`{}`", path.display())))?;
-    Ok(Profile { embedder: built.embedder, ..edited })
-}
-
-pub(super) fn settings(profile: &Profile) -> Settings {
-    Settings { dimension: profile.embedder.dimension, exact_below: profile.vectors.exact_below }
-}
-
-pub(super) fn vectors_dir(dir: &Path, folders: Folders) -> PathBuf {
-    dir.join("vectors").join(folders.vectors.to_string())
-}
-
-/// What the vectors that `folders` says are called on `server`.
-pub(super) fn name_on_server(server: &profile::Server, folders: Folders) -> String {
-    format!("{}{}", prefix_on_server(server), folders.vectors)
-}
-
-/// What all vectors of the collection, past and present, begin with there.
-pub(super) fn prefix_on_server(server: &profile::Server) -> String {
-    format!("{}-", server.collection)
-}
-
-pub(super) fn words_dir(dir: &Path, folders: Folders) -> PathBuf {
-    dir.join("words").join(folders.words.to_string())
 }
 
 fn missing(dir: &Path) -> Error {

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, IoContext, Result};
 use crate::files;
 
-use super::collection::{Collection, prefix_on_server};
+use super::collection::Collection;
+use super::layout::prefix_on_server;
 use super::lock::{Lock, Mode, Patience};
 use super::store::Store;
 

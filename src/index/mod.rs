@@ -8,6 +8,7 @@ mod collection;
 mod edge;
 mod filter;
 mod home;
+mod layout;
 mod lexical;
 mod lock;
 mod manifest;

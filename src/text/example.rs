@@ -101,11 +101,16 @@ impl Example {
             Some(name) => Some(name.as_str()),
             None => INPUTS.into_iter().find(|name| fields.contains_key(*name)),
         };
-        let input = input.and_then(|name| fields.get(name)).and_then(text);
-        let input = input.filter(|text| !text.trim().is_empty()).ok_or_else(|| {
+        let Some((name, value)) = input.and_then(|name| Some((name, fields.get(name)?))) else {
             let name = columns.input.as_deref().unwrap_or("input");
-            Error::invalid(format!("no `{name}` in it")).hint(has(&fields))
-        })?;
+            return Err(Error::invalid(format!("no `{name}` in it")).hint(has(&fields)));
+        };
+        let input = text(value).ok_or_else(|| Error::invalid(format!("`{name}` is no text")).hint(WANTED))?;
+        if input.trim().is_empty() {
+            return Err(
+                Error::invalid(format!("`{name}` is empty")).hint("leave the row out, or say what it asks")
+            );
+        }
         let answer = match &columns.answer {
             Some(name) => Some(name.as_str()),
             None => ANSWERS.into_iter().find(|name| fields.contains_key(*name)),
@@ -223,7 +228,10 @@ mod tests {
         assert_eq!(error.to_string(), "no `input` in it");
         assert!(error.advice().unwrap().starts_with("it has `sentence`"), "{error:?}");
         assert!(of(json!({"question": "a", "answerable": false, "answer": "b"})).unwrap().answers.is_empty());
-        assert!(of(json!({"input": " "})).is_err() && of(json!(["input"])).is_err());
+        let error = of(json!({"text": " "})).unwrap_err();
+        assert_eq!((&*error.to_string(), error.advice().is_some()), ("`text` is empty", true));
+        assert_eq!(of(json!({"input": null})).unwrap_err().to_string(), "`input` is no text");
+        assert!(of(json!(["input"])).is_err());
         assert!(of(json!({"input": "a", "answers": [["b"]]})).unwrap_err().to_string().contains("`answers`"));
     }
 

@@ -222,3 +222,7 @@ pub fn side_by_side<T: Send>(
             .collect(),
     }
 }
+
+#[cfg(test)]
+#[path = "network_tests.rs"]
+mod tests;

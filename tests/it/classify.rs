@@ -45,7 +45,7 @@ fn numbers(map: &Value) -> Vec<f64> {
 fn what_is_no_choice_and_no_text_is_refused_before_a_model_is_loaded() {
     let folder = folder();
     for (args, expected) in [
-        (&["--labels", "a", "t"][..], "`a` to choose from is no choice"),
+        (&["--labels", "a", "t"][..], "one class, `a`, is no choice"),
         (&["--labels", "a,b,a", "t"], "the class `a` is there twice"),
         (&["--labels", "a=x,b=X", "t"], "two classes are said in the same words"),
         (&["--labels", "a,b", " "], "a text is empty"),

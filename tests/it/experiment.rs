@@ -280,8 +280,8 @@ fn what_is_wrong_with_a_file_is_found_before_anything_is_asked() {
     hint: a JSON object a line: {"input": "...", "output": "..."}; also `question`, `text`, `answers`, `label`
     error: two rows of `films.jsonl` have the id `r2`
     hint: every id stands for one row
-    error: `good` to choose from is no choice
-    hint: name two labels or more
+    error: one class, `good`, is no choice
+    hint: it takes two: name more labels, or give rows of other classes
     error: template `translate/plain` needs `source`, which is not given
     hint: given: `demos`, `history`, `id`, `input`, `labels`, `passages`, `question`, `text`
     "#);

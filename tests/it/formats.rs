@@ -64,6 +64,8 @@ fn a_pdf_is_cited_by_page_until_its_file_changes() {
     assert!(found["text"].as_str().unwrap().contains("a materilo."), "{found}");
     assert!(folder.ok(&["search", "kimo", "--mode", "lexical"]).out.contains("docs/p.pdf p. 1"));
 
+    let refused = folder.run(&["ask", "Which chess opening did Kasparov prefer against Karpov?"]);
+    assert!(refused.code == Some(3) && refused.out.contains("nearest: docs/p.pdf p. 1"), "{refused:#?}");
     let ask = |args: &[&str]| folder.run(&[&["ask", "What is the valo of the kimo?"], args].concat());
     let answer = ask(&["--json"]);
     if answer.code == Some(0) {

@@ -54,6 +54,8 @@ pub struct Nearest {
     /// With the headings the passage stands under; `None` when it has neither.
     pub title: Option<String>,
     pub lines: [u32; 2],
+    /// On which it begins, in a format that has pages.
+    pub page: Option<u32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -109,8 +111,8 @@ impl Answer {
 
 impl Nearest {
     pub(super) fn of(passage: &Passage, places: &Places) -> Self {
-        let (first, last) = passage.chunk.lines;
-        Self { path: places.shown(&passage.path), title: heading(passage), lines: [first, last] }
+        let (chunk, path) = (&passage.chunk, places.shown(&passage.path));
+        Self { path, title: heading(passage), lines: chunk.lines.into(), page: chunk.page(0) }
     }
 }
 

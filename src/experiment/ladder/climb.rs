@@ -75,6 +75,11 @@ pub struct Order {
     pub first: Vec<Order>,
 }
 
+/// Whether `method` learns from its own answers.
+fn is_online(method: &str) -> bool {
+    matches!(method, "ppo" | "grpo")
+}
+
 impl Order {
     /// Whether a classifier is fitted on features, at once.
     pub fn is_fitted(&self) -> bool {
@@ -83,7 +88,7 @@ impl Order {
 
     /// Whether it learns from its own answers, by updates.
     pub fn is_online(&self) -> bool {
-        self.args.get(1).is_some_and(|method| method == "ppo" || method == "grpo")
+        self.args.get(1).is_some_and(|method| is_online(method))
     }
 
     /// All that has to be trained for it, each once and before what needs it; itself at the end.
@@ -215,7 +220,6 @@ impl Climb {
             ("reward" | "dpo", _) => &judged.preferences,
             _ => &judged.prompts,
         };
-        let online = matches!(method, "ppo" | "grpo");
         let mut decide = vec!["--seed".to_owned(), self.task.seed.to_string()];
         for before in &first {
             let flag = if before.adapter == REWARD { "--reward" } else { "--from" };
@@ -227,7 +231,8 @@ impl Climb {
             decide.push("--plain".to_owned());
         }
         // What learns by updates takes no options of steps.
-        let options = if online { self.task.own_options(method) } else { self.task.options(method) };
+        let options =
+            if is_online(method) { self.task.own_options(method) } else { self.task.options(method) };
         decide.extend(options);
         let fingerprint = resources.fingerprint(&self.generator, NO_ADAPTER)?;
         let before: String = first.iter().map(|order| order.key.as_str()).collect();

@@ -174,7 +174,7 @@ impl FromStr for Rung {
                 Some(name) => (Method::Beside(name), On::Generator),
                 None => {
                     return Err(Error::invalid(format!("`{text}` is no rung")).hint(format!(
-                        "zero-shot, few-shot, knn; features, forest, boosting, head; full, top-2 and {}, with `{ENCODER}` before a method for the encoder; {} where there are preferences",
+                        "there are: zero-shot, few-shot, knn; features, forest, boosting, head; full, top-2 and {}, with `{ENCODER}` before a method for the encoder; {} where there are preferences",
                         BESIDE.join(", "),
                         JUDGED.join(", ")
                     )));
@@ -210,10 +210,10 @@ impl fmt::Display for Rung {
 }
 
 impl TryFrom<String> for Rung {
-    type Error = Error;
+    type Error = String;
 
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse().map_err(|error: Error| error.in_one_line())
     }
 }
 

@@ -37,7 +37,7 @@ use super::rung::{self, Rung};
 use crate::error::{Error, IoContext, Result};
 use crate::experiment::axis::Prompt;
 use crate::experiment::metric::Metric;
-use crate::experiment::spec::{Data, Labels};
+use crate::experiment::spec::{Data, Labels, from_toml};
 use crate::experiment::task::Task;
 
 /// The file, read.
@@ -140,11 +140,7 @@ impl Comparison {
     /// # Errors
     /// As [`Self::read`].
     pub fn parse(text: &str) -> Result<Self> {
-        let mut task: Self = toml::from_str(text).map_err(|error| {
-            let line =
-                error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count());
-            Error::invalid(format!("line {}: {}", line + 1, error.message()))
-        })?;
+        let mut task: Self = from_toml(text)?;
         if task.task == Task::Qa {
             return Err(Error::invalid("questions over a collection cannot be compared in this way yet")
                 .hint("`incontext experiment run` compares prompts and adapters over a collection"));
@@ -283,8 +279,8 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         for (text, what) in [
-            ("task = \"classify\"\nrungs = [\"lorra\"]", "`lorra` is no rung"),
-            ("task = \"classify\"\nmetric = \"acuracy\"", "acuracy"),
+            ("task = \"classify\"\nrungs = [\"lorra\"]", "`lorra` is no rung; there are: zero-shot"),
+            ("task = \"classify\"\nmetric = \"acuracy\"", "no metric `acuracy`; there are: accuracy"),
             ("task = \"classify\"\nrungs = [\"lora\", \"lora\"]", "stands there twice"),
             ("task = \"generate\"\nrungs = [\"features\"]", "tells classes apart"),
             ("task = \"classify\"\noptions = { lorra = [] }", "`lorra`, which is no method"),

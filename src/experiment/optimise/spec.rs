@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, IoContext, Result};
 use crate::experiment::axis::{Axes, Decide, Demos, NO_ADAPTER, Prompt};
 use crate::experiment::metric::Metric;
-use crate::experiment::spec::{Data, Experiment, Labels, Run};
+use crate::experiment::spec::{Data, Experiment, Labels, Run, from_toml};
 use crate::experiment::task::Task;
 use crate::generate::labels::Calibration;
 use crate::retrieve::demos::Select;
@@ -158,11 +158,7 @@ impl Optimisation {
     /// # Errors
     /// As [`Self::read`].
     pub fn parse(text: &str) -> Result<Self> {
-        let read: Self = toml::from_str(text).map_err(|error| {
-            let line =
-                error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count());
-            Error::invalid(format!("line {}: {}", line + 1, error.message()))
-        })?;
+        let read: Self = from_toml(text)?;
         let search = &read.search;
         if let Some(demos) = search.demos.iter().find(|demos| demos.select.is_by_nearness()) {
             return Err(Error::invalid(format!(

@@ -21,22 +21,25 @@
 //! A Qdrant server takes vectors and words in one step, and readers need not wait for it: what it has been given is unknown to
 //! the manifest, hence invisible, and what it has yet to forget likewise. They are kept out while the batch is recorded.
 
+mod recover;
+
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+pub use recover::Recovery;
+
 use crate::error::{Error, IoContext, Result};
-use crate::files;
 use crate::text::chunk::Chunk;
 
 use super::ChunkId;
-use super::collection::{
-    Difference, PROFILE, current_profile, name_on_server, prefix_on_server, settings, vectors_dir, words_dir,
+use super::layout::{
+    PROFILE, copy_folder, current_profile, make_stores, open_store, prefix_on_server, settings, sweep,
+    vectors_dir, words_dir, write_profile,
 };
-use super::lexical::{Words, WordsWriter};
+use super::lexical::WordsWriter;
 use super::lock::{Lock, Mode, Patience};
 use super::manifest::{self, DocumentMeta, Entry, Folders, Known, Manifest};
 use super::profile::Profile;
-use super::server::Server;
 use super::space;
 use super::store::{Point, Store};
 
@@ -49,15 +52,6 @@ pub enum Change {
     Remove { path: String },
     /// The same content with another date: spares the next scan from reading it.
     Touch { path: String, size: u64, mtime: i64 },
-}
-
-/// What [`Writer::open`] found left behind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Recovery {
-    /// Vectors and words of no chunk, deleted.
-    pub deleted: usize,
-    /// Documents whose vectors or words were lost: they are stale now.
-    pub stale: usize,
 }
 
 /// The places in [`Writer::apply`] between which a process may die.
@@ -110,7 +104,7 @@ impl Writer {
         let path = dir.join(manifest::FILE);
         let opened = match Manifest::open(&path) {
             Err(Error::Corrupt(_)) if rebuild => {
-                discard(dir, &path)?;
+                recover::discard(dir, &path)?;
                 None
             }
             opened => opened?,
@@ -364,76 +358,6 @@ impl Writer {
         let entries = batch.into_iter().map(entry).collect();
         Ok((entries, vectors))
     }
-
-    /// Makes vectors and words agree with the manifest.
-    fn recover(&mut self) -> Result<Recovery> {
-        let _data = Lock::data(&self.dir, Mode::Exclusive, &mut Patience::default())?;
-        // What was added but not committed goes with it.
-        self.words = None;
-        let known = self.manifest.ids()?;
-        let vectors = self.recover_vectors(&known)?;
-        let words = match self.profile.server {
-            Some(_) => Difference::default(),
-            None => self.recover_words(&known)?,
-        };
-        let folders = self.manifest.folders()?;
-        sweep_stores(&self.dir, &self.profile, folders)?;
-        let lost = [vectors.missing, words.missing].concat();
-        let stale = if lost.is_empty() { 0 } else { self.manifest.mark_stale(&lost)? };
-        self.unfinished = false;
-        Ok(Recovery { deleted: vectors.unknown.len() + words.unknown.len(), stale })
-    }
-
-    fn recover_vectors(&mut self, known: &[ChunkId]) -> Result<Difference> {
-        let opened = self.store().and_then(|store| {
-            // Asking a server for the ids of ten million chunks takes minutes, for their number no time. Only a process that
-            // was killed leaves some behind, and then there are more.
-            let as_many = self.profile.server.is_some() && store.count()? == known.len();
-            let ids = if as_many { known.to_vec() } else { store.ids()? };
-            Ok((store, ids))
-        });
-        let (mut store, vectors) = match opened {
-            Err(Error::Corrupt(_)) => {
-                let before = self.manifest.folders()?;
-                let folders = Folders { vectors: before.vectors + 1, ..before };
-                let store = open_store(&self.dir, &self.profile, folders, true)?;
-                self.manifest.set_folders(folders)?;
-                (store, Vec::new())
-            }
-            opened => opened?,
-        };
-        let difference = Difference::between(known, &vectors);
-        if !difference.unknown.is_empty() {
-            store.delete(&difference.unknown)?;
-            store.flush()?;
-        }
-        Ok(difference)
-    }
-
-    fn recover_words(&mut self, known: &[ChunkId]) -> Result<Difference> {
-        let lexical = self.profile.lexical.clone();
-        let read = |writer: &mut Self| {
-            writer.words()?;
-            Words::open(&words_dir(&writer.dir, writer.manifest.folders()?), &lexical)
-                .map(|words| words.ids())
-        };
-        let words = match read(self) {
-            Err(Error::Corrupt(_)) => {
-                self.words = None;
-                let before = self.manifest.folders()?;
-                self.manifest.set_folders(Folders { words: before.words + 1, ..before })?;
-                read(self)?
-            }
-            words => words?,
-        };
-        let difference = Difference::between(known, &words);
-        if !difference.unknown.is_empty() {
-            let writer = self.words()?;
-            writer.delete(&difference.unknown);
-            writer.commit()?;
-        }
-        Ok(difference)
-    }
 }
 
 /// Bytes that the stores will grow by.
@@ -477,99 +401,4 @@ fn named(dir: &Path, profile: &Profile) -> Profile {
         server.collection = format!("incontext-{name}-{unique}");
     }
     profile
-}
-
-/// Removes a manifest that cannot be read. Its log goes first: SQLite would play it back into the next manifest.
-fn discard(dir: &Path, manifest: &Path) -> Result<()> {
-    let _data = Lock::data(dir, Mode::Exclusive, &mut Patience::default())?;
-    for end in ["-wal", "-shm", ""] {
-        let mut name = manifest.as_os_str().to_owned();
-        name.push(end);
-        match std::fs::remove_file(&name) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            removed => removed.at("delete", Path::new(&name))?,
-        }
-    }
-    Ok(())
-}
-
-/// Makes empty stores in `folders`, which the manifest does not name yet: whatever is there is the half-made work of a
-/// process that was killed.
-fn make_stores(dir: &Path, profile: &Profile, folders: Folders) -> Result<()> {
-    if profile.server.is_some() {
-        return open_store(dir, profile, folders, true).map(drop);
-    }
-    let (vectors, words) = (vectors_dir(dir, folders), words_dir(dir, folders));
-    for left in [&vectors, &words].into_iter().filter(|left| left.exists()) {
-        std::fs::remove_dir_all(left).at("delete", left)?;
-    }
-    Store::edge(&vectors, settings(profile))?.flush()?;
-    WordsWriter::open(&words, &profile.lexical)?.commit()
-}
-
-/// The vectors that `folders` says, wherever they are; on a server a `new` collection is made, in a folder one always is.
-fn open_store(dir: &Path, profile: &Profile, folders: Folders, new: bool) -> Result<Store> {
-    match &profile.server {
-        None => Store::edge(&vectors_dir(dir, folders), settings(profile)),
-        Some(server) => {
-            let name = name_on_server(server, folders);
-            Store::server(&name, server, settings(profile), &profile.lexical, new)
-        }
-    }
-}
-
-/// Deletes whatever an earlier build has left.
-fn sweep_stores(dir: &Path, profile: &Profile, folders: Folders) -> Result<()> {
-    if let Some(server) = &profile.server {
-        Server::sweep(server, &prefix_on_server(server), Some(&name_on_server(server, folders)))?;
-    }
-    for (kind, current) in [("vectors", folders.vectors), ("words", folders.words)] {
-        match dir.join(kind) {
-            kept if profile.server.is_none() => sweep(&kept, current)?,
-            left if left.exists() => std::fs::remove_dir_all(&left).at("delete", &left)?,
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Written aside, synced, renamed.
-pub(super) fn write_profile(dir: &Path, profile: &Profile) -> Result<()> {
-    let note = "# How this collection was built. [fusion] and [lexical.ranking] may be edited at any time; the rest\n\
-                # decides what is stored: change it with `incontext ingest --rebuild`.\n\n";
-    files::replace(&dir.join(PROFILE), format!("{note}{}", profile.to_toml()?).as_bytes())
-}
-
-/// Deletes what lies in `dir` besides the folder `current` and its lock.
-fn sweep(dir: &Path, current: u64) -> Result<()> {
-    let keep = [current.to_string(), format!("{current}.lock")];
-    for entry in std::fs::read_dir(dir).at("read", dir)? {
-        let path = entry.at("read", dir)?.path();
-        if path.file_name().is_some_and(|name| keep.iter().any(|kept| name == kept.as_str())) {
-            continue;
-        }
-        let deleted =
-            if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
-        deleted.at("delete", &path)?;
-    }
-    Ok(())
-}
-
-/// Copies the files below `from` to `to`, where nothing of value is.
-fn copy_folder(from: &Path, to: &Path) -> Result<()> {
-    if to.exists() {
-        std::fs::remove_dir_all(to).at("delete", to)?;
-    }
-    let mut folders = vec![(from.to_owned(), to.to_owned())];
-    while let Some((from, to)) = folders.pop() {
-        std::fs::create_dir_all(&to).at("create", &to)?;
-        for entry in std::fs::read_dir(&from).at("read", &from)? {
-            let (from, name) = entry.map(|entry| (entry.path(), entry.file_name())).at("read", &from)?;
-            match from.is_dir() {
-                true => folders.push((from, to.join(name))),
-                false => std::fs::copy(&from, to.join(name)).map(drop).at("copy", &from)?,
-            }
-        }
-    }
-    Ok(())
 }

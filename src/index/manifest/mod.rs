@@ -6,6 +6,10 @@
 //!
 //! Write-ahead logging with full syncing: a committed transaction survives a killed process and a lost power supply.
 
+mod rows;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
@@ -16,7 +20,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::text::chunk::Chunk;
-use crate::text::document::{Format, Origin};
+use crate::text::document::Format;
 
 use super::profile::Profile;
 use super::{ChunkId, Passage};
@@ -25,35 +29,6 @@ pub(crate) const FILE: &str = "manifest.sqlite";
 
 /// The layout of a collection that this version reads and writes; a higher one was written by a later version.
 pub const SCHEMA_VERSION: i64 = 1;
-
-const SCHEMA: &str = "
-    CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-    CREATE TABLE documents (
-        id INTEGER PRIMARY KEY,
-        path TEXT NOT NULL UNIQUE,
-        hash TEXT NOT NULL,           -- blake3 of the file, hex
-        size INTEGER NOT NULL,        -- bytes
-        mtime INTEGER NOT NULL,       -- nanoseconds since the Unix epoch
-        format TEXT NOT NULL,
-        title TEXT,
-        fields TEXT NOT NULL,         -- front matter, a JSON object
-        chunks INTEGER NOT NULL,      -- how many
-        stale INTEGER NOT NULL        -- 1: vectors or words were lost, ingest it again
-    );
-    CREATE TABLE chunks (
-        id INTEGER PRIMARY KEY,
-        document INTEGER NOT NULL REFERENCES documents (id),
-        ordinal INTEGER NOT NULL,
-        header TEXT NOT NULL,
-        text TEXT NOT NULL,
-        first_byte INTEGER NOT NULL, end_byte INTEGER NOT NULL,
-        first_line INTEGER NOT NULL, last_line INTEGER NOT NULL,
-        tokens INTEGER NOT NULL,
-        origin TEXT,                  -- JSON; NULL where text is the source
-        source TEXT                   -- NULL where it is the text
-    );
-    CREATE INDEX chunks_by_document ON chunks (document, ordinal);
-";
 
 /// A document, as it was when it was ingested.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,7 +125,7 @@ impl Manifest {
         (|| {
             connection.pragma_update(None, "journal_mode", "wal")?;
             let transaction = connection.transaction()?;
-            transaction.execute_batch(SCHEMA)?;
+            transaction.execute_batch(rows::SCHEMA)?;
             set(&transaction, "profile", &toml)?;
             for (key, value) in [("next_chunk", 1), ("vectors", 0), ("words", 0)] {
                 set(&transaction, key, value)?;
@@ -208,10 +183,10 @@ impl Manifest {
             let mut gone = Vec::new();
             for entry in entries {
                 match entry {
-                    Entry::Put { document, chunks } => put(transaction, document, chunks, &mut gone)?,
+                    Entry::Put { document, chunks } => rows::put(transaction, document, chunks, &mut gone)?,
                     Entry::Remove { path } => {
-                        if let Some(id) = document_id(transaction, path)? {
-                            drop_chunks(transaction, id, &mut gone)?;
+                        if let Some(id) = rows::document_id(transaction, path)? {
+                            rows::drop_chunks(transaction, id, &mut gone)?;
                             transaction.execute("DELETE FROM documents WHERE id = ?1", [id])?;
                         }
                     }
@@ -254,13 +229,15 @@ impl Manifest {
 
     /// The chunk `id` with its document.
     pub(crate) fn passage(&self, id: ChunkId) -> Result<Option<Passage>> {
-        let statement = self.connection.prepare_cached(
-            "SELECT d.path, d.title, d.format, c.ordinal, c.header, c.text, c.first_byte, c.end_byte, c.first_line,
-                    c.last_line, c.tokens, c.origin, c.source, d.fields
-             FROM chunks c JOIN documents d ON d.id = c.document WHERE c.id = ?1",
+        let select = format!(
+            "SELECT {} FROM chunks c JOIN documents d ON d.id = c.document WHERE c.id = ?1",
+            rows::PASSAGE
         );
+        let statement = self.connection.prepare_cached(&select);
         statement
-            .and_then(|mut statement| statement.query_row([id as i64], |row| passage(id, row)).optional())
+            .and_then(|mut statement| {
+                statement.query_row([id as i64], |row| rows::passage(id, row)).optional()
+            })
             .map_err(|error| sqlite(&error))
     }
 
@@ -277,19 +254,7 @@ impl Manifest {
 
     /// Every document, by path.
     pub(crate) fn documents(&self) -> Result<Vec<Known>> {
-        let select = "SELECT path, hash, size, mtime, format, title, fields, chunks, stale FROM documents ORDER BY path";
-        self.query(select, |row| {
-            let meta = DocumentMeta {
-                path: row.get(0)?,
-                hash: row.get(1)?,
-                size: row.get::<_, i64>(2)? as u64,
-                mtime: row.get(3)?,
-                format: json(row, 4)?,
-                title: row.get(5)?,
-                fields: json(row, 6)?,
-            };
-            Ok(Known { meta, chunks: row.get(7)?, stale: row.get(8)? })
-        })
+        self.query(&format!("SELECT {} FROM documents ORDER BY path", rows::DOCUMENT), rows::document)
     }
 
     pub(crate) fn stats(&self) -> Result<Stats> {
@@ -359,113 +324,6 @@ fn set_folders(transaction: &Transaction<'_>, folders: Folders) -> rusqlite::Res
     set(transaction, "words", folders.words as i64)
 }
 
-fn document_id(transaction: &Transaction<'_>, path: &str) -> rusqlite::Result<Option<i64>> {
-    let mut select = transaction.prepare_cached("SELECT id FROM documents WHERE path = ?1")?;
-    select.query_row([path], |row| row.get(0)).optional()
-}
-
-fn drop_chunks(
-    transaction: &Transaction<'_>,
-    document: i64,
-    gone: &mut Vec<ChunkId>,
-) -> rusqlite::Result<()> {
-    let mut delete = transaction.prepare_cached("DELETE FROM chunks WHERE document = ?1 RETURNING id")?;
-    for id in delete.query_map([document], |row| row.get::<_, i64>(0))? {
-        gone.push(id? as ChunkId);
-    }
-    Ok(())
-}
-
-fn put(
-    transaction: &Transaction<'_>,
-    document: &DocumentMeta,
-    chunks: &[(ChunkId, Chunk)],
-    gone: &mut Vec<ChunkId>,
-) -> rusqlite::Result<()> {
-    if let Some(id) = document_id(transaction, &document.path)? {
-        drop_chunks(transaction, id, gone)?;
-    }
-    let mut upsert = transaction.prepare_cached(
-        "INSERT INTO documents (path, hash, size, mtime, format, title, fields, chunks, stale)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0)
-         ON CONFLICT (path) DO UPDATE SET hash = excluded.hash, size = excluded.size, mtime = excluded.mtime,
-            format = excluded.format, title = excluded.title, fields = excluded.fields, chunks = excluded.chunks, stale = 0
-         RETURNING id",
-    )?;
-    let DocumentMeta { path, hash, size, mtime, format, title, fields } = document;
-    let (format, fields) = (to_json(format)?, to_json(fields)?);
-    let values = params![path, hash, *size as i64, mtime, format, title, fields, chunks.len() as i64];
-    let id: i64 = upsert.query_row(values, |row| row.get(0))?;
-
-    let mut insert = transaction
-        .prepare_cached("INSERT INTO chunks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)")?;
-    for (chunk_id, chunk) in chunks {
-        let Chunk { ordinal, header, text, bytes, lines, tokens, origin, source } = chunk;
-        let origin = match origin {
-            Origin::Same => None,
-            pieces => Some(to_json(pieces)?),
-        };
-        let (first, end) = (bytes.start as i64, bytes.end as i64);
-        let place = params![
-            *chunk_id as i64,
-            id,
-            ordinal,
-            header,
-            text,
-            first,
-            end,
-            lines.0,
-            lines.1,
-            tokens,
-            origin,
-            source
-        ];
-        insert.execute(place)?;
-    }
-    Ok(())
-}
-
-fn passage(id: ChunkId, row: &Row<'_>) -> rusqlite::Result<Passage> {
-    let byte = |column| row.get::<_, i64>(column).map(|byte| byte as usize);
-    let origin = match row.get_ref(11)? {
-        rusqlite::types::ValueRef::Null => Origin::Same,
-        _ => json(row, 11)?,
-    };
-    Ok(Passage {
-        id,
-        path: row.get(0)?,
-        title: row.get(1)?,
-        url: address(json(row, 13)?),
-        format: json(row, 2)?,
-        chunk: Chunk {
-            ordinal: row.get(3)?,
-            header: row.get(4)?,
-            text: row.get(5)?,
-            bytes: byte(6)?..byte(7)?,
-            lines: (row.get(8)?, row.get(9)?),
-            tokens: row.get(10)?,
-            origin,
-            source: row.get(12)?,
-        },
-    })
-}
-
-/// Where the document with these fields comes from. What stands there may be anything; a place within a site leads nowhere.
-fn address(mut fields: BTreeMap<String, String>) -> Option<String> {
-    fields.remove(DocumentMeta::URL).filter(|url| url.starts_with("https://") || url.starts_with("http://"))
-}
-
-fn to_json(value: &impl Serialize) -> rusqlite::Result<String> {
-    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
-}
-
-fn json<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
-    let text: String = row.get(column)?;
-    serde_json::from_str(&text).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
-    })
-}
-
 fn sqlite(error: &rusqlite::Error) -> Error {
     use rusqlite::ErrorCode;
     match error.sqlite_error_code() {
@@ -485,118 +343,5 @@ fn sqlite(error: &rusqlite::Error) -> Error {
         }
         _ => Error::corrupt(format!("the manifest cannot be read: {error}"))
             .hint("remove the collection (`incontext collections rm NAME`) and ingest again"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::text::document::Piece;
-
-    fn manifest() -> (tempfile::TempDir, Manifest) {
-        let dir = tempfile::tempdir().unwrap();
-        let manifest = Manifest::create(&dir.path().join(FILE), &Profile::default()).unwrap();
-        (dir, manifest)
-    }
-
-    fn document(path: &str) -> DocumentMeta {
-        DocumentMeta {
-            path: path.into(),
-            hash: "ab".into(),
-            size: 7,
-            mtime: -5,
-            format: Format::JsonLines,
-            title: Some("Title".into()),
-            fields: BTreeMap::from([("lang".into(), "en".into())]),
-        }
-    }
-
-    fn chunk(ordinal: u32) -> Chunk {
-        let piece = Piece { text: 0, text_len: 1, source: 0, source_len: 5 };
-        Chunk {
-            ordinal,
-            header: "H".into(),
-            text: "&".into(),
-            bytes: 10..15,
-            lines: (2, 3),
-            tokens: 4,
-            origin: if ordinal == 0 { Origin::Same } else { Origin::Pieces(vec![piece]) },
-            source: (ordinal > 0).then(|| "&amp;".into()),
-        }
-    }
-
-    fn put(path: &str, ids: &[ChunkId]) -> Entry {
-        Entry::Put {
-            document: document(path),
-            chunks: ids.iter().zip(0..).map(|(&id, o)| (id, chunk(o))).collect(),
-        }
-    }
-
-    #[test]
-    fn what_is_put_comes_back_whole() {
-        let (dir, mut manifest) = manifest();
-        assert!(manifest.record(&[put("a.md", &[1, 2])]).unwrap().is_empty());
-        drop(manifest);
-        let manifest = Manifest::open(&dir.path().join(FILE)).unwrap().unwrap();
-        let known = Known { meta: document("a.md"), chunks: 2, stale: false };
-        assert_eq!(manifest.documents().unwrap(), [known]);
-        for (id, ordinal) in [(1, 0), (2, 1)] {
-            let passage = manifest.passage(id).unwrap().unwrap();
-            assert_eq!((passage.chunk, passage.path.as_str()), (chunk(ordinal), "a.md"));
-            assert_eq!((passage.format, passage.title.as_deref()), (Format::JsonLines, Some("Title")));
-        }
-        assert_eq!(manifest.passage(3).unwrap(), None);
-        assert_eq!((manifest.knows(2).unwrap(), manifest.knows(3).unwrap()), (true, false));
-        let stats = Stats { documents: 1, chunks: 2, tokens: 8, bytes: 7, stale: 0 };
-        assert_eq!(manifest.stats().unwrap(), stats);
-        assert_eq!(manifest.profile().unwrap(), Profile::default());
-    }
-
-    #[test]
-    fn replacing_and_removing_return_the_ids_that_are_gone() {
-        let (_dir, mut manifest) = manifest();
-        manifest.record(&[put("a", &[1, 2]), put("b", &[3])]).unwrap();
-        assert_eq!(manifest.record(&[put("a", &[4])]).unwrap(), [1, 2]);
-        assert_eq!(manifest.record(&[Entry::Remove { path: "b".into() }]).unwrap(), [3]);
-        assert!(manifest.record(&[Entry::Remove { path: "none".into() }]).unwrap().is_empty());
-        manifest.record(&[Entry::Touch { path: "a".into(), size: 9, mtime: 8 }]).unwrap();
-        assert_eq!(manifest.ids().unwrap(), [4]);
-        assert_eq!(manifest.chunks_of("a").unwrap(), [4]);
-        let known = manifest.documents().unwrap();
-        assert_eq!((known[0].meta.size, known[0].meta.mtime, known.len()), (9, 8, 1));
-    }
-
-    #[test]
-    fn ids_are_handed_out_once_even_across_a_reset() {
-        let (dir, mut manifest) = manifest();
-        assert_eq!(manifest.reserve(3).unwrap(), 1..4);
-        manifest.reset(&Profile::default(), Folders { vectors: 1, words: 1 }).unwrap();
-        drop(manifest);
-        let mut manifest = Manifest::open(&dir.path().join(FILE)).unwrap().unwrap();
-        assert_eq!(manifest.reserve(2).unwrap(), 4..6);
-        assert_eq!(manifest.folders().unwrap(), Folders { vectors: 1, words: 1 });
-    }
-
-    #[test]
-    fn a_document_with_lost_chunks_is_stale_until_it_is_put_again() {
-        let (_dir, mut manifest) = manifest();
-        manifest.record(&[put("a", &[1, 2]), put("b", &[3])]).unwrap();
-        assert_eq!(manifest.mark_stale(&[1, 2, 99]).unwrap(), 1);
-        assert_eq!(manifest.documents().unwrap().iter().map(|d| d.stale).collect::<Vec<_>>(), [true, false]);
-        manifest.record(&[put("a", &[4])]).unwrap();
-        assert_eq!(manifest.stats().unwrap().stale, 0);
-    }
-
-    #[test]
-    fn a_later_layout_and_a_file_that_is_none_are_refused() {
-        let (dir, manifest) = manifest();
-        manifest.connection.pragma_update(None, "user_version", 99).unwrap();
-        drop(manifest);
-        let error = Manifest::open(&dir.path().join(FILE)).map(drop).unwrap_err();
-        assert!(matches!(error, Error::Mismatch(_)) && error.to_string().contains("layout 99"), "{error}");
-        let other = dir.path().join("other");
-        std::fs::write(&other, "not a database, but long enough to be looked at").unwrap();
-        assert!(matches!(Manifest::open(&other).map(drop), Err(Error::Corrupt(_))));
-        assert!(Manifest::open(&dir.path().join("none")).unwrap().is_none());
     }
 }

@@ -64,8 +64,6 @@ fn a_pdf_is_cited_by_page_until_its_file_changes() {
     assert!(found["text"].as_str().unwrap().contains("a materilo."), "{found}");
     assert!(folder.ok(&["search", "kimo", "--mode", "lexical"]).out.contains("docs/p.pdf p. 1"));
 
-    let refused = folder.run(&["ask", "Which chess opening did Kasparov prefer against Karpov?"]);
-    assert!(refused.code == Some(3) && refused.out.contains("nearest: docs/p.pdf p. 1"), "{refused:#?}");
     let ask = |args: &[&str]| folder.run(&[&["ask", "What is the valo of the kimo?"], args].concat());
     let answer = ask(&["--json"]);
     if answer.code == Some(0) {
@@ -77,6 +75,12 @@ fn a_pdf_is_cited_by_page_until_its_file_changes() {
         assert_eq!(ask(&["--json"]).json()["citations"][0]["status"], "changed");
     }
     assert_usable(&folder);
+    // What comes near and is not enough has its page too.
+    let profile = folder.at(".incontext/collections/default/profile.toml");
+    let strict = fs::read_to_string(&profile).unwrap() + "\n[gate]\nthreshold = 1.0\n";
+    fs::write(&profile, strict).unwrap();
+    let refused = ask(&[]);
+    assert!(refused.code == Some(3) && refused.out.contains("nearest: docs/p.pdf p. 1"), "{refused:#?}");
 }
 
 #[test]

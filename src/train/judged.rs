@@ -247,7 +247,10 @@ impl Reading<'_> {
                     "nothing is left of `{path}`: {equal} with equal answers, {empty} with an empty one, {too_long} too long, \
                      {alone} without another to compare"
                 ))
-                .hint("--max-length takes longer answers, as far as the model reads"))
+                .hint(match too_long {
+                    0 => "a row wants two answers to one prompt that differ, the better one named",
+                    _ => "--max-length takes longer answers, as far as the model reads",
+                }))
             }
             _ => Ok(judgements),
         }
@@ -434,5 +437,6 @@ mod tests {
         std::fs::write(&path, lines[1].to_string()).unwrap();
         let error = Reading::new(tokenizer, 40).judgements(&Source::read(&path).unwrap()).unwrap_err();
         assert!(error.to_string().contains("1 with equal answers"), "{error}");
+        assert!(error.advice().is_some_and(|advice| advice.contains("that differ")), "{error:?}");
     }
 }

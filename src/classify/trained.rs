@@ -85,7 +85,8 @@ impl Trained {
             ));
         }
         let longest = about.training["job"]["train"]["max_length"].as_u64();
-        let window = longest.map_or(usize::MAX, |most| most as usize).min(model.transformer.config.context);
+        let room = model.transformer.room(&*adapter)?;
+        let window = longest.map_or(room, |most| room.min(most as usize));
         Ok(Self { labels, by: By::Head(Head { model, adapter, window }) })
     }
 

@@ -28,6 +28,8 @@ pub struct LocalGenerator {
     adapter_name: Option<String>,
     /// What prompts begin with that the adapter's prefix stands for.
     covered: Vec<u32>,
+    /// Tokens that fit beside what the adapter brings.
+    room: usize,
     /// Whether it was measured to write well, whatever its size.
     trusted: bool,
     device: Device,
@@ -64,6 +66,7 @@ impl LocalGenerator {
         let tokenizer = writes(path, &model.transformer.config, model.tokenizer.take())?;
         model.transformer = model.transformer.quantised(precision)?;
         let (name, path) = (name.to_owned(), path.to_owned());
+        let room = model.transformer.config.context;
         let (model, tokenizer) = (Arc::new(model), Arc::new(tokenizer));
         Ok(Self {
             name,
@@ -73,6 +76,7 @@ impl LocalGenerator {
             adapter: Arc::new(Bare),
             adapter_name: None,
             covered: Vec::new(),
+            room,
             trusted: false,
             device: device.clone(),
             precision,
@@ -87,7 +91,8 @@ impl LocalGenerator {
     /// When the adapter was made for a network of another shape.
     pub fn with_adapter(self, name: &str, adapter: Arc<dyn Adapter>) -> Result<Self> {
         let adapter = Arithmetic::Exact.of(|| prepared(&self.model.transformer, adapter))?;
-        Ok(Self { adapter, adapter_name: Some(name.to_owned()), mark: Arc::default(), ..self })
+        let room = self.model.transformer.room(&*adapter)?;
+        Ok(Self { adapter, adapter_name: Some(name.to_owned()), room, mark: Arc::default(), ..self })
     }
 
     /// The same model with `weights` in place of its own of those names. It shares nothing with other copies.
@@ -142,8 +147,9 @@ impl LocalGenerator {
         &self.name
     }
 
+    /// Tokens that a prompt and its answer may have together.
     pub fn context(&self) -> usize {
-        self.model.transformer.config.context
+        self.room + self.covered.len()
     }
 
     pub fn parameters(&self) -> usize {

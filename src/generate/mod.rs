@@ -171,7 +171,7 @@ impl Generator {
             common.truncate(common.iter().zip(but_last).take_while(|(a, b)| a == b).count());
         }
         let mut common = common.unwrap_or_default();
-        common.truncate(model.context() - 1); // a prompt that is too long says so itself
+        common.truncate(model.context().saturating_sub(1)); // a prompt that is too long says so itself
         model.head(&common)
     }
 

@@ -273,6 +273,19 @@ impl Transformer {
         Ok(())
     }
 
+    /// Tokens that a sequence may have beside the rows that `adapter` brings.
+    ///
+    /// # Errors
+    /// Those of the adapter.
+    pub fn room(&self, adapter: &dyn Adapter) -> Result<usize> {
+        let prompt = adapter.prompt()?.map_or(Ok(0), |prompt| prompt.dim(0))?;
+        let mut prefix = 0;
+        for layer in 0..self.config.shape.layers {
+            prefix = prefix.max(prefix_rows(&adapter.memory(layer)?));
+        }
+        Ok(self.config.context.saturating_sub(prompt + prefix))
+    }
+
     /// The position of each row.
     fn positions(&self, packing: &Packing, starts: &[usize]) -> Result<Vec<u32>> {
         let mut positions = Vec::with_capacity(packing.rows());

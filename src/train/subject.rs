@@ -6,7 +6,7 @@ use super::objective::{NextTokens, Objective};
 use super::row::Row;
 use crate::error::{Error, Result};
 use crate::models::Model;
-use crate::nn::{Adapter, Bare, Memory, Params};
+use crate::nn::{Adapter, Bare, Params};
 
 /// A model with variables in it or around it, and what the trainer has to know of them.
 #[derive(Clone)]
@@ -51,15 +51,7 @@ impl<'a> Subject<'a> {
     /// # Errors
     /// Those of the adapter.
     pub fn window(&self, train: &TrainConfig) -> Result<usize> {
-        let config = &self.model.transformer.config;
-        let prompt = self.adapter.prompt()?.map_or(Ok(0), |prompt| prompt.dim(0))?;
-        let mut prefix = 0;
-        for layer in 0..config.shape.layers {
-            if let Some(Memory::Prefix { k, .. }) = self.adapter.memory(layer)? {
-                prefix = prefix.max(k.dim(1)?);
-            }
-        }
-        Ok(config.context.saturating_sub(prompt + prefix).min(train.max_length))
+        Ok(self.model.transformer.room(self.adapter)?.min(train.max_length))
     }
 
     /// Whether it can be trained on `rows` as `config` says.

@@ -164,6 +164,18 @@ fn what_cannot_be_fitted_is_named() {
     assert!(!folder.at(".incontext/adapters/x").exists());
 }
 
+#[test]
+fn a_text_longer_than_the_model_reads_leaves_room_for_what_an_adapter_brings() {
+    let folder = Folder::with(&[("rows.jsonl", &classified(0, 30))]);
+    let model = model("bert");
+    let args =
+        ["tune", "prefix", "--data", "rows.jsonl", "--model", &model, "--steps", "2", "--out", "begun"];
+    folder.ok(&args);
+    let long = vec![word(1); 200].join(" ");
+    let said = folder.ok(&["classify", "--model", "begun", &long, "--json"]).json();
+    assert!(["plants", "stones", "stars"].map(Value::from).contains(&said["label"]), "{said:#}");
+}
+
 /// A comparison over tiny models, in a folder of its own.
 fn comparison(more: &str) -> Folder {
     let task = format!(

@@ -51,8 +51,8 @@ impl RewardModel {
         };
         let About { training, .. } = about;
         let longest = training["job"]["train"]["max_length"].as_u64().map(|most| most as usize);
-        let window =
-            longest.unwrap_or(TrainConfig::default().max_length).min(model.transformer.config.context);
+        let longest = longest.unwrap_or(TrainConfig::default().max_length);
+        let window = longest.min(model.transformer.room(&*adapter)?);
         Ok(Self { model, adapter, window, plain: training["job"]["data"]["plain"] == true })
     }
 

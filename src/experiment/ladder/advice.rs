@@ -135,6 +135,8 @@ pub(super) mod tests {
             rows: 1000,
             of_curve: false,
             state: State::Measured,
+            unanswered: 0,
+            why: None,
             score: Some(estimate),
             metrics: BTreeMap::from([("accuracy".to_owned(), estimate)]),
             below: None,

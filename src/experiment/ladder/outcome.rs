@@ -57,6 +57,11 @@ pub struct Step {
     pub rows: usize,
     pub of_curve: bool,
     pub state: State,
+    /// Rows without an answer, which are in no score, and why the first has none.
+    #[serde(default)]
+    pub unanswered: usize,
+    #[serde(default)]
+    pub why: Option<String>,
     /// In the comparison's metric.
     pub score: Option<Estimate>,
     /// By name, the score among them.
@@ -251,6 +256,8 @@ impl Found<'_> {
             rows: planned.rows,
             of_curve: planned.of_curve,
             score: metrics.get(climb.task.metrics()[0].name()).copied(),
+            unanswered: measured.map_or(0, |rows| rows.failed),
+            why: measured.and_then(|rows| rows.why.clone()),
             state,
             metrics,
             below: None,

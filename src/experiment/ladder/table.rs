@@ -74,9 +74,16 @@ pub fn legend(outcome: &Outcome) -> String {
     )
 }
 
-/// Rungs that have no score, and why.
+/// Rungs that have no score, or none for some rows, and why.
 pub fn reasons(outcome: &Outcome) -> Vec<String> {
     let reason = |step: &Step| match &step.state {
+        State::Measured if step.unanswered > 0 => Some(format!(
+            "{} has no answer to {} of {} test rows, which are not in its score: {}",
+            step.name,
+            thousands(step.unanswered),
+            thousands(outcome.test_rows),
+            step.why.as_deref().unwrap_or("unknown")
+        )),
         State::Failed(why) => Some(format!("{} failed: {why}", step.name)),
         State::LeftOut(why) => Some(format!("{} was left out: {why}", step.name)),
         _ => None,
@@ -136,6 +143,7 @@ mod tests {
         steps[0].frontier = true;
         steps[1].below = against(0.0001);
         steps[2].state = State::LeftOut("it would take 70 minutes of 60".to_owned());
+        (steps[1].unanswered, steps[1].why) = (7, Some("532 tokens do not fit".to_owned()));
         let mut outcome = outcome(steps);
         outcome.advice = "Take lora.".to_owned();
         insta::assert_snapshot!(text(&outcome, None), @r"
@@ -144,6 +152,7 @@ mod tests {
           lora       94.0 [92.0, 96.0]  -10.0 [-20.0, 0.0] p < 0.001        5    1 kB              2.0                 1.0                      1,235
           full       left out                                               5    1 kB              2.0                 1.0                        1.0
 
+        lora has no answer to 7 of 300 test rows, which are not in its score: 532 tokens do not fit
         full was left out: it would take 70 minutes of 60
         Brackets are 95 % intervals over 300 test rows (bootstrap); p is of a paired test, corrected for how many there are (Holm). * nothing that costs less scores as high, the cost being that of training and of 1,000 queries on 2 cores.
 

@@ -32,10 +32,13 @@ impl Label {
 /// `Invalid` for fewer than two labels, a class or a word that stands there twice, and a word that says nothing.
 pub fn check(labels: &[Label]) -> Result<()> {
     if labels.len() < 2 {
-        let there =
-            labels.first().map_or("no class".to_owned(), |label| format!("one class, `{}`,", label.class));
-        return Err(Error::invalid(format!("{there} is no choice"))
-            .hint("it takes two: name more labels, or give rows of other classes"));
+        let wrong = match labels.first() {
+            Some(label) => format!("one class, `{}`, is no choice", label.class),
+            None => "there are no classes to choose from".to_owned(),
+        };
+        return Err(
+            Error::invalid(wrong).hint("it takes two: name more labels, or give rows of other classes")
+        );
     }
     if let Some(label) = labels.iter().find(|label| label.word.trim().is_empty()) {
         return Err(Error::invalid(format!("the class `{}` has no words to be said in", label.class))
@@ -146,7 +149,7 @@ mod tests {
     #[test]
     fn what_is_no_choice_is_refused() {
         let complaint = |pairs: &[(&str, &str)]| check(&labels(pairs)).unwrap_err().to_string();
-        assert_eq!(complaint(&[]), "no class is no choice");
+        assert_eq!(complaint(&[]), "there are no classes to choose from");
         assert_eq!(complaint(&[("a", "a")]), "one class, `a`, is no choice");
         assert_eq!(complaint(&[("a", "x"), ("a", "y")]), "the class `a` is there twice");
         assert_eq!(complaint(&[("a", "x"), ("b", "X ")]), "two classes are said in the same words, `X `");

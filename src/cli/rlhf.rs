@@ -1,6 +1,8 @@
 //! `incontext rlhf`: learn from judgements of answers.
 
+mod follow;
 mod online;
+mod options;
 mod rate;
 
 use clap::Subcommand;
@@ -25,10 +27,10 @@ pub enum Rlhf {
     Dpo(preference::Dpo),
     /// Proximal policy optimisation: a policy learns from its own answers, a critic says what they are worth
     #[command(after_long_help = help::examples(PPO))]
-    Ppo(Box<online::Ppo>),
+    Ppo(Box<options::Ppo>),
     /// Group relative policy optimisation: an answer is held against others to the same prompt
     #[command(after_long_help = help::examples(GRPO))]
-    Grpo(Box<online::Grpo>),
+    Grpo(Box<options::Grpo>),
     /// Say which of several answers is better: the file that the others learn from
     #[command(after_long_help = help::examples(RATE))]
     Rate(Box<rate::Rate>),

@@ -31,7 +31,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::axis::Axes;
@@ -41,6 +40,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::eval::assertion::Assertion;
 use crate::retrieve::demos::Select;
 use crate::text::example::{Columns, Rows};
+use crate::text::toml::from_toml;
 
 /// The file, read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -92,17 +92,6 @@ pub struct Data {
     /// The name of the column that says what is right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<String>,
-}
-
-/// What a file of TOML holds.
-///
-/// # Errors
-/// `Invalid` with the line that is wrong.
-pub(super) fn from_toml<T: DeserializeOwned>(text: &str) -> Result<T> {
-    toml::from_str(text).map_err(|error| {
-        let before = error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count());
-        Error::invalid(format!("line {}: {}", before + 1, error.message()))
-    })
 }
 
 impl Data {
@@ -242,7 +231,7 @@ impl Experiment {
     /// # Errors
     /// As [`Self::read`].
     pub fn parse(text: &str) -> Result<Self> {
-        let experiment: Self = from_toml(text)?;
+        let experiment: Self = from_toml(text, 1)?;
         experiment.check()?;
         Ok(experiment)
     }

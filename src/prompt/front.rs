@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::retrieve::demos::Select;
+use crate::text::toml::from_toml;
 
 /// What the front matter says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -100,10 +101,8 @@ pub(super) fn split<'a>(place: &str, source: &'a str) -> Result<(&'a str, &'a st
 
 pub(super) fn read(place: &str, text: &str) -> Result<Front> {
     let wrong = |what: String| Error::invalid(format!("template `{place}`: {what}"));
-    let front: Front = toml::from_str(text).map_err(|error| {
-        let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count());
-        wrong(format!("line {}: {}", line + 2, error.message())) // the first line is `+++`
-    })?;
+    // The first line is `+++`.
+    let front: Front = from_toml(text, 2).map_err(|error| error.within(format!("template `{place}`")))?;
     let plain = |name: &str| {
         !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
     };

@@ -17,3 +17,4 @@ pub mod sentences;
 pub mod slip;
 pub mod terms;
 pub mod tokenizer;
+pub mod toml;

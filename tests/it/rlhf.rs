@@ -255,6 +255,24 @@ fn policies_learn_from_their_own_answers_by_either_way() {
     assert!(complaint(args).contains("of another base"));
 }
 
+#[test]
+fn a_prompt_leaves_room_for_what_the_policy_brings() {
+    let (folder, model) = (folder(), model());
+    let learned = ["--data", "judged.jsonl", "--model", &model, "--plain", "--steps", "1", "--out"];
+    folder.ok(&[&["rlhf", "reward"], &learned[..], &["judge"]].concat());
+    fs::write(folder.at("answers.jsonl"), json!({ "prompt": word(1), "completion": word(2) }).to_string())
+        .unwrap();
+    let begun = ["tune", "prefix", "--data", "answers.jsonl", "--model", &model, "--steps", "1"];
+    folder.ok(&[&begun[..], &["--num-virtual-tokens", "20", "--out", "begun"]].concat());
+    // The model reads 128 tokens: 110 and an answer of 3 fit, but not beside 20 rows of the prefix.
+    let prompts = [5, 110].map(|words| json!({ "prompt": vec![word(1); words].join(" ") }));
+    fs::write(folder.at("prompts.jsonl"), prompts.map(|row| format!("{row}\n")).concat()).unwrap();
+    let args = ["rlhf", "grpo", "--data", "prompts.jsonl", "--reward", "judge", "--from", "begun", "--plain"];
+    let short = ["--updates", "1", "--prompts", "1", "--num-generations", "2", "--max-tokens", "3"];
+    let ran = folder.ok(&[&args[..], &short, &["--model", &model, "--out", "policy"]].concat());
+    assert!(ran.err.contains("1 prompts left out: they leave no room"), "{}", ran.err);
+}
+
 /// What `incontext rlhf rate ARGS` does where a person types `lines`.
 fn rate(folder: &Folder, args: &[&str], lines: &str) -> Ran {
     let mut child =

@@ -38,7 +38,7 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// What `job` reads, which is held against what it read before.
+    /// What `job` reads, which is held against what it read before; a prompt and its answer have `window` tokens.
     ///
     /// # Errors
     /// What is wrong with a file; `Mismatch` where it is another than it was.
@@ -46,11 +46,11 @@ impl Asked {
         job: &mut Job,
         model: &Model,
         places: &Places,
+        window: usize,
         on: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Self> {
         let source = records::Source::read(&job.prompts.file)?;
         job.settle("file of prompts", source.hash.clone())?;
-        let window = model.transformer.config.context.min(job.settings.train.max_length);
         let room = window.saturating_sub(job.settings.max_tokens);
         let style = if job.prompts.plain { Style::Plain } else { Style::Chat };
         let lines = Lines { split: job.prompts.split.clone(), limit: job.prompts.limit };

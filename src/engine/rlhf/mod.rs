@@ -200,7 +200,7 @@ pub fn usual(method: Method, parameters: usize) -> Online {
         sft_coefficient: 0.0,
         train: TrainConfig {
             learning_rate: rate,
-            warmup: if ppo { 0.1 } else { 0.0 },
+            warmup: 0.0,
             schedule: Schedule::Linear,
             eps: 1e-5,
             ..TrainConfig::default()

@@ -132,7 +132,16 @@ pub fn run(job: &mut Job, places: &Places, on: &mut dyn FnMut(Progress) -> Contr
         }
         Method::Grpo { .. } => None,
     };
-    let asked = Asked::of(job, &model, places, on)?;
+    let everybody = [
+        Some(&policy.began),
+        worth.as_ref().map(|worth| &worth.began),
+        judge.as_ref().map(|judge| &judge.adapter),
+    ];
+    let mut window = job.settings.train.max_length;
+    for adapter in everybody.into_iter().flatten() {
+        window = window.min(model.transformer.room(&**adapter)?);
+    }
+    let asked = Asked::of(job, &model, places, window, on)?;
     job.write(places.folder)?;
     let ready = Progress::Ready {
         prompts: asked.prompts.ids.len(),

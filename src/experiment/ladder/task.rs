@@ -37,8 +37,9 @@ use super::rung::{self, Rung};
 use crate::error::{Error, IoContext, Result};
 use crate::experiment::axis::Prompt;
 use crate::experiment::metric::Metric;
-use crate::experiment::spec::{Data, Labels, from_toml};
+use crate::experiment::spec::{Data, Labels};
 use crate::experiment::task::Task;
+use crate::text::toml::from_toml;
 
 /// The file, read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -140,7 +141,7 @@ impl Comparison {
     /// # Errors
     /// As [`Self::read`].
     pub fn parse(text: &str) -> Result<Self> {
-        let mut task: Self = from_toml(text)?;
+        let mut task: Self = from_toml(text, 1)?;
         if task.task == Task::Qa {
             return Err(Error::invalid("questions over a collection cannot be compared in this way yet")
                 .hint("`incontext experiment run` compares prompts and adapters over a collection"));

@@ -35,10 +35,11 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, IoContext, Result};
 use crate::experiment::axis::{Axes, Decide, Demos, NO_ADAPTER, Prompt};
 use crate::experiment::metric::Metric;
-use crate::experiment::spec::{Data, Experiment, Labels, Run, from_toml};
+use crate::experiment::spec::{Data, Experiment, Labels, Run};
 use crate::experiment::task::Task;
 use crate::generate::labels::Calibration;
 use crate::retrieve::demos::Select;
+use crate::text::toml::from_toml;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -158,7 +159,7 @@ impl Optimisation {
     /// # Errors
     /// As [`Self::read`].
     pub fn parse(text: &str) -> Result<Self> {
-        let read: Self = from_toml(text)?;
+        let read: Self = from_toml(text, 1)?;
         let search = &read.search;
         if let Some(demos) = search.demos.iter().find(|demos| demos.select.is_by_nearness()) {
             return Err(Error::invalid(format!(

@@ -126,6 +126,7 @@ impl Started {
         let base_name = Some(hub::DEFAULT_GENERATOR.to_owned());
         let stored =
             Stored { config: Some(self.config.clone()), tensors, base, task, about: None, base_name };
+        std::fs::create_dir_all(folder).expect("can be made");
         stored.write(&folder.join("start"), &model.transformer, "llama").expect("can be written");
     }
 
@@ -181,10 +182,10 @@ fn reward(model: &Path, judged: &Path, folder: &Path, steps: usize) {
     let source = Source::read(judged).expect("can be read");
     let rows = Reading::new(tokenizer, 512).judgements(&source).expect("judgements").rows;
     let line = |row: &Row| json!({ "prompt": row.prompt(), "answers": row.sequences() }).to_string() + "\n";
-    std::fs::write(folder.join("pairs.jsonl"), rows.iter().map(line).collect::<String>())
-        .expect("can be written");
     let started = Started::new(&model, config("lora"), params);
     started.write(&model, Task::SeqCls, folder);
+    std::fs::write(folder.join("pairs.jsonl"), rows.iter().map(line).collect::<String>())
+        .expect("can be written");
     let objective = Reward { head: model.classifier.as_ref().expect("a head"), centring: 0.0 };
     let subject = Subject { objective: &objective, ..started.subject(&model) };
     leave_losses(&subject, rows, &steady(4, steps, 1e-4), folder);
